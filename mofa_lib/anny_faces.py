@@ -23,7 +23,8 @@ PEOPLE = 400
 EXEMPLARS = 1000
 ATTRIBUTES = ["age", "gender", "weight", "african", "asian", "caucasian"]
 REGIONS = {"lips": "lips", "eyelids": "eyelids", "ears": "ears", "face": "face"}
-FEATURES = ("l-cheek", "r-cheek", "chin", "l-ear", "r-ear", "eyebrows", "l-eye", "r-eye", "forehead", "head-", "mouth", "nose")
+FEATURES = ("l-cheek", "r-cheek", "l-ear", "r-ear", "l-eye", "r-eye", "eyebrows", "forehead", "head-", "nose", "mouth")
+FEATURES += ("chin",)
 
 # The iBUG points of one half of the mean head, in a frontal picture of 1000 × 1000 pixels taken by Camera(focal=7)
 # from the centroid of all vertices; read off that picture by eye. Each snaps to the nearest visible vertex, and the
@@ -58,6 +59,10 @@ def build_heads(path: Path = HEADS) -> None:
     of_action = [i for i, label in enumerate(labels) if label.startswith("facial_action:") and "tongue" not in label]
     of_local = [i for i, label in enumerate(labels) if label.removeprefix("local_change:").startswith(FEATURES)]
     people = people[:, of_person].float()
+    # Below a twentieth of a millimetre nobody sees a shape: leave it out.
+    reach = people.abs().amax(0) * shapes[of_person].norm(dim=2).amax(1)
+    of_person = [index for index, seen in zip(of_person, reach > 0.05, strict=True) if seen]
+    people = people[:, reach > 0.05]
     centre = people.mean(0)
     mean = template + torch.einsum("k,kvc->vc", centre, shapes[of_person])
 
@@ -107,14 +112,14 @@ def build_model(path: Path = DEFAULT_MODEL) -> None:
         neutrals.append(head.neutral[kept])
         expressions.append(torch.einsum("e,evc->vc", shapes.expression(rng), head.expressions)[kept])
         skins.append(painter.paint(head.attributes, hair_colour(head.attributes, rng), rng)[kept])
+    # z = 0 is the mean neutral face: the mean of the expressions stays out.
     mean_shape, shape_basis = principal_components(torch.stack(neutrals), 80)
-    mean_expression, expression_basis = principal_components(torch.stack(expressions), 64)
+    _, expression_basis = principal_components(torch.stack(expressions), 64)
     mean_appearance, appearance_basis = principal_components(torch.stack(skins), 80)
 
     place = torch.full((len(shapes.mean),), -1, dtype=torch.long)
     place[kept] = torch.arange(len(kept))
     triangles = place[shapes.faces]
-    mean_shape = mean_shape + 0 * mean_expression  # z = 0 is the mean neutral face; δ moves away from rest
     tensors = {
         "mean_shape": mean_shape - mean_shape.mean(0),
         "shape_basis": shape_basis.half(),
@@ -240,9 +245,14 @@ def _landmarks(mean: Tensor, faces: Tensor, regions: dict[str, Tensor]) -> Tenso
 def _model_crop(mean: Tensor, faces: Tensor) -> Tensor:
     """The vertices of the morphable model: face, ears and the front of the neck, up to the hairline."""
     x, y, z = (mean - mean.mean(0)).unbind(1)
-    inside = (z > -97) & (y < 88 + (z - 35) * 0.4)
-    whole = faces[inside[faces].all(1)]
-    return whole.unique()
+    inside = ((z > -97) & (y < 88 + (z - 35) * 0.4)).float()
+    for _ in range(6):  # the mean of the neighbours smooths a border that runs across the mesh
+        total, times = torch.zeros_like(inside), torch.zeros_like(inside)
+        for k in range(3):
+            total = total.index_add(0, faces[:, k], inside[faces].mean(1))
+            times = times.index_add(0, faces[:, k], torch.ones(len(faces)))
+        inside = total / times
+    return faces[(inside[faces] > 0.5).all(1)].unique()
 
 
 if __name__ == "__main__":

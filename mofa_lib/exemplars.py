@@ -48,7 +48,7 @@ class HeadShapes:
         self.mean: Float[Tensor, "H 3"] = tensors["mean"].float()
         self.faces: Int[Tensor, "G 3"] = tensors["faces"].long()
         self.model_vertices: Int[Tensor, " V"] = tensors["model_vertices"].long()
-        self.landmarks: Int[Tensor, "68"] = tensors["landmarks"].long()
+        self.landmarks: Int[Tensor, " 68"] = tensors["landmarks"].long()
         self.regions = dict(zip(metadata["regions"], tensors["regions"].float().T, strict=True))
         self.actions: list[str] = metadata["actions"]
         self._person_shapes = tensors["person_shapes"].float().flatten(1)

@@ -42,7 +42,9 @@ class FaceCode:
         """
         sizes = group_sizes(model)
         if z.ndim != 2 or z.shape[1] != sum(sizes):
-            raise ValueError(f"A code for {model!r} is a batch of vectors of length {sum(sizes)}, got {tuple(z.shape)}.")
+            raise ValueError(
+                f"A code for {model!r} is a batch of vectors of length {sum(sizes)}, got {tuple(z.shape)}."
+            )
         return cls(*z.split(sizes, 1))
 
     @classmethod

@@ -35,9 +35,7 @@ def spherical_harmonics(normals: Float[Tensor, "... 3"]) -> Float[Tensor, "... 9
     )
 
 
-def irradiance(
-    normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3 9"]
-) -> Float[Tensor, "B V 3"]:
+def irradiance(normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3 9"]) -> Float[Tensor, "B V 3"]:
     """Irradiance at each vertex: white ambient light of 1 plus nine spherical-harmonic coefficients a channel.
 
     Args:

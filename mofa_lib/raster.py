@@ -30,7 +30,11 @@ class Fragments:
 
 
 def rasterize(
-    screen: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], size: int | tuple[int, int], *, cull_backfaces: bool = True
+    screen: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    size: int | tuple[int, int],
+    *,
+    cull_backfaces: bool = True,
 ) -> Fragments:
     """Visible triangle, barycentric coordinates and depth at every pixel centre.
 

@@ -46,16 +46,17 @@ class SkinPainter:
         marks = self.points[shapes.landmarks.numpy()]
         self.brows = [marks[17:22], marks[22:27]]
         self.mouth, self.nose_tip = marks[48:60].mean(0), marks[30]
-        self.cheeks = [0.45 * marks[36] + 0.2 * marks[48] + 0.35 * marks[2], 0.45 * marks[45] + 0.2 * marks[54] + 0.35 * marks[14]]
+        self.cheeks = [
+            0.45 * marks[eye] + 0.2 * marks[corner] + 0.35 * marks[jaw]
+            for eye, corner, jaw in [(36, 48, 2), (45, 54, 14)]
+        ]
         eyes = self.regions["eyes"] > 0.5
         self.pupils = []
         for side in (-1, 1):
             eye = np.flatnonzero(eyes & (np.sign(self.points[:, 0]) == side))
             self.pupils.append((eye, self.points[eye[np.argmax(self.points[eye, 2])]]))
 
-    def paint(
-        self, attributes: dict[str, float], hair: np.ndarray, rng: np.random.Generator
-    ) -> Float[Tensor, "H 3"]:
+    def paint(self, attributes: dict[str, float], hair: np.ndarray, rng: np.random.Generator) -> Float[Tensor, "H 3"]:
         """Albedo of one random person's head without head hair, RGB in [0, 1]."""
         tan = 0.12 * attributes["caucasian"] + 0.35 * attributes["asian"] + 1.35 * attributes["african"]
         melanin = tan * np.exp(rng.normal(0, 0.25)) * np.exp(self.field(rng, 0.12, 40) + self.field(rng, 0.06, 12))
@@ -70,7 +71,7 @@ class SkinPainter:
         flush += lips * rng.uniform(0.25, 0.85)
         colour = skin_colour(melanin * (1 - 0.25 * lips), flush)
 
-        beard = attributes["gender"] * (rng.random() < 0.6) * rng.uniform(0.1, 0.55) + 0.02
+        beard = attributes["gender"] * (rng.random() < 0.5) * rng.uniform(0.05, 0.5)
         colour = self._mix(colour, hair * 0.9, beard * self._beard_area() * (1 - lips))
         thickness, strength = rng.uniform(2.2, 4.2), rng.uniform(0.35, 0.85)
         lift, taper = rng.normal(0, 1.5), rng.uniform(0.2, 0.6)
@@ -87,7 +88,7 @@ class SkinPainter:
 
     def field(self, rng: np.random.Generator, amplitude: float, scale: float, waves: int = 24) -> np.ndarray:
         """A smooth random field over the head (mm), nearly mirror-symmetric: random Fourier features."""
-        points = self.points * np.array([1.0, 1, 1])
+        points = self.points.copy()
         points[:, 0] = np.abs(points[:, 0]) + 0.06 * points[:, 0]
         phase = points @ rng.normal(0, 1 / scale, (3, waves)) + rng.uniform(0, 2 * np.pi, waves)
         return amplitude * np.sqrt(2 / waves) * np.cos(phase).sum(1)
@@ -98,7 +99,7 @@ class SkinPainter:
 
     def _beard_area(self) -> np.ndarray:
         x, y, z = (self.points - self.mouth).T
-        jaw = _below(y, 14 - 0.0035 * x**2, 5) * _below(-z, 62, 10) * _below(-y, 52, 9)
+        jaw = _below(y, 12 - 0.002 * x**2, 14) * _below(-z, 62, 14) * _below(-y, 52, 12)
         side = _below(-np.abs(x), -50, 6) * _below(y, 45, 10) * _below(-z, 62, 8) * _below(np.abs(x), 74, 4)
         return np.maximum(jaw, side) * (1 - self.regions["ears"])
 
