@@ -70,3 +70,63 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         total.update(tensor.numpy().tobytes())
     return total.hexdigest()
+
+
+PART = 24_000_000  # bytes; no single file of the repository exceeds 30 MB
+
+
+def weights_paths(what: str, profile: str) -> list[Path]:
+    """The files of trained weights: shipped, else trained on this machine; empty if there are none."""
+    for folder in (SHIPPED / "weights", cache_folder() / "weights"):
+        if found := sorted(folder.glob(f"{what}_{profile}-*of*.safetensors")):
+            return found
+    return []
+
+
+def save_weights(
+    what: str, profile: str, state: Mapping[str, Tensor], metadata: Mapping[str, object], folder: Path | None = None
+) -> list[Path]:
+    """Write trained weights as float16, in parts, to a folder (by default in the cache), and say where."""
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    parts: list[dict[str, Tensor]] = [{}]
+    for key, value in half.items():
+        if parts[-1] and sum(t.nbytes for t in parts[-1].values()) + value.nbytes > PART:
+            parts.append({})
+        parts[-1][key] = value
+    folder = folder or cache_folder() / "weights"
+    paths = [folder / f"{what}_{profile}-{i}of{len(parts)}.safetensors" for i in range(1, len(parts) + 1)]
+    for path, part in zip(paths, parts, strict=True):
+        save_tensors(path, part, metadata)
+    for stale in set(folder.glob(f"{what}_{profile}-*of*.safetensors")) - set(paths):
+        stale.unlink()
+    return paths
+
+
+def load_weights(what: str, profile: str, **wanted: object) -> tuple[dict[str, Tensor], dict]:
+    """Trained weights as float32, and how they were made.
+
+    Args:
+        what: mofa, identity, face_identity or detector.
+        profile: the profile they were trained in.
+        wanted: what the metadata must say, for example size=112 or model=<digest>.
+    Raises:
+        FileNotFoundError: they are not there; the message names the command that trains them.
+        ValueError: they belong to something else, or a file is damaged.
+    """
+    paths = weights_paths(what, profile)
+    if not paths:
+        raise FileNotFoundError(
+            f"There are no weights of {what} for the profile {profile}; train them with: "
+            f"python -m mofa_lib.training --what {what} --profile {profile}"
+        )
+    state, metadata = {}, {}
+    for path in paths:
+        part, metadata = load_tensors(path)
+        state.update(part)
+    for key, value in {"what": what, "profile": profile, **wanted}.items():
+        if metadata.get(key) != value:
+            raise ValueError(
+                f"{paths[0].name} was trained for {key} {metadata.get(key)}, not {value}; train again with: "
+                f"python -m mofa_lib.training --what {what} --profile {profile}"
+            )
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, metadata

@@ -1,0 +1,145 @@
+"""An autoencoder that has only seen normal faces, and the scores by which an attack shows. Derived in chapter 8."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mofa_lib.artifacts import load_weights
+from mofa_lib.autoencoder import PIXEL_MEAN, PIXEL_STD, backbone, check_images, load_pretrained
+from mofa_lib.identity import IdentityClassifier, load_identity
+from mofa_lib.profiles import Profile, device, profile
+
+LATENT = 1024
+CHANNELS = {112: (256, 128, 128, 64, 3), 224: (256, 128, 128, 64, 32, 3)}  # of the deconvolutions, Table 1
+
+
+class ReformingAutoencoder(nn.Module):
+    """Table 1: a ResNet to 1024 numbers, and transposed convolutions back to the image.
+
+    The chain of sizes is 2, 7, 14, 28, 56, 112 (and 224 in the paper).
+
+    Args:
+        size: 112 or 224.
+        encoder: resnet18 or resnet50 (the paper's).
+        pretrained: start the encoder from ImageNet's weights.
+    Source: Teng 2021, Table 1; derived in chapter 8.
+    """
+
+    def __init__(self, size: int = 112, encoder: str = "resnet18", pretrained: bool = False):
+        super().__init__()
+        if size not in CHANNELS:
+            raise ValueError(f"Table 1's chain gives the sizes 112 and 224, not {size}.")
+        self.size = size
+        self.backbone, features = backbone(encoder, pretrained)
+        self.latent = nn.Linear(features, LATENT)
+        layers, inside = [], 256
+        for i, outside in enumerate(CHANNELS[size]):
+            layers.append(nn.ConvTranspose2d(inside, outside, 7 if i == 0 else 4, stride=2, padding=1))
+            if outside != 3:
+                layers += [nn.BatchNorm2d(outside), nn.ReLU(inplace=True)]
+            inside = outside
+        self.decoder = nn.Sequential(*layers, nn.Sigmoid())
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """g(h(I)): the nearest thing to the picture that the autoencoder can draw."""
+        check_images(images, self.size)
+        normal = ((images - self.pixel_mean) / self.pixel_std).contiguous(memory_format=torch.channels_last)
+        latent = self.latent(self.backbone(normal))
+        drawn = self.decoder(latent.unflatten(1, (256, 2, 2)).contiguous(memory_format=torch.channels_last))
+        return drawn.float().clamp(0, 1)
+
+
+def reconstruction_loss(images: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+    """Eq. 2 for each picture: the ℓ2 norm, not squared, with a small floor in the root."""
+    return ((images - drawn).square().sum((1, 2, 3)) + 1e-6).sqrt()
+
+
+def jensen_shannon(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
+    """Eq. 4–6: Jensen–Shannon divergence of probability rows, in nats, between 0 and ln 2."""
+    middle = (p + q) / 2
+    divergence = sum((x * (x.clamp(min=1e-12) / middle.clamp(min=1e-12)).log()).sum(1) for x in (p, q)) / 2
+    return divergence.clamp(0, math.log(2))
+
+
+class Detector(nn.Module):
+    """Decides whether a picture was tampered with, from what an autoencoder makes of it.
+
+    Args:
+        reconstruct: anything that maps images to images.
+        classifier: f, the identity classifier whose opinions before and after are compared.
+        encode: maps images to the codes that `classifier` reads.
+        temperature: of the softmax in the JS score.
+    Source: Teng 2021, section 3.3; the JS score is MagNet's (Meng and Chen 2017).
+    """
+
+    def __init__(
+        self, reconstruct: Callable, classifier: IdentityClassifier, encode: Callable, temperature: float = 1.0
+    ):
+        super().__init__()
+        self.reconstruct, self.classifier, self.encode = reconstruct, classifier, encode
+        self.temperature = temperature
+
+    def scores(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, " B"]]:
+        """Scores by name, a number for each picture; the higher, the more suspicious.
+
+        l1, l2 and linf are plain norms of the difference to the reconstruction (Eq. 3), js the divergence of f's
+        opinions (Eq. 4–6), cosine one minus the similarity of f's features.
+        """
+        drawn = self.reconstruct(images)
+        difference = (images - drawn).flatten(1)
+        before, after = self.encode(images), self.encode(drawn)
+        p, q = (F.softmax(self.classifier(code) / self.temperature, 1) for code in (before, after))
+        features = (self.classifier.features(code) for code in (before, after))
+        return {
+            "l1": difference.norm(1, 1),
+            "l2": difference.norm(2, 1),
+            "linf": difference.norm(torch.inf, 1),
+            "js": jensen_shannon(p, q),
+            "cosine": 1 - F.cosine_similarity(*features, dim=1),
+        }
+
+
+def calibrate(benign: Float[Tensor, " N"], false_positives: float = 0.05) -> float:
+    """The threshold that at most this share of new benign scores will exceed, without looking at an attack.
+
+    It is the ⌈(n+1)(1−α)⌉-th smallest calibration score (split conformal prediction).
+
+    Raises:
+        ValueError: too few scores for so small a rate.
+    """
+    rank = math.ceil((len(benign) + 1) * (1 - false_positives))
+    if not 1 <= rank <= len(benign):
+        raise ValueError(
+            f"{len(benign)} calibration scores cannot fix a rate of {false_positives}: "
+            f"take at least {math.ceil(1 / max(false_positives, 1e-9)) - 1}."
+        )
+    return float(benign.sort().values[rank - 1])
+
+
+def flagged(scores: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
+    """Which pictures each score calls attacked."""
+    return {name: scores[name] > threshold for name, threshold in thresholds.items()}
+
+
+def load_detector(name: str = "cpu") -> Detector:
+    """The detector with its trained autoencoder and identity classifier.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_pretrained`.
+    """
+    chosen = profile(name)
+    autoencoder = build(chosen)
+    autoencoder.load_state_dict(load_weights("detector", chosen.weights, size=chosen.size)[0])
+    autoencoder.eval().requires_grad_(False).to(device())
+    return Detector(autoencoder, load_identity(name), load_pretrained(name).encode)
+
+
+def build(chosen: Profile, pretrained: bool = False) -> ReformingAutoencoder:
+    """The autoencoder as a profile wants it, untrained."""
+    return ReformingAutoencoder(chosen.size, chosen.detector, pretrained)

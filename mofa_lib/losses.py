@@ -1,0 +1,46 @@
+"""What MoFA minimises: photometric, landmark and statistical terms. Derived in chapter 6."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mofa_lib.face_code import FaceCode
+from mofa_lib.renderer import Rendering
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms; the statistical one has a weight for each group of the model."""
+
+    photometric: float = 1.0
+    landmark: float = 2.0
+    shape: float = 1e-3
+    expression: float = 1e-3
+    appearance: float = 1e-3
+
+
+def photometric(rendering: Rendering, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+    """Mean over the visible pixels of the Euclidean distance between the two colours.
+
+    Source: Tewari et al. 2017, the dense photometric term with its robust ℓ2,1 norm.
+    """
+    mask = rendering.mask[:, 0]
+    distance = ((rendering.image - images).square().sum(1) + 1e-8).sqrt()
+    return (distance * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+
+
+def landmark(found: Float[Tensor, "B N 2"], true: Float[Tensor, "B N 2"], size: int) -> Float[Tensor, " B"]:
+    """Mean distance between projected and true landmarks, in image widths."""
+    return ((found - true).square().sum(2) + 1e-8).sqrt().mean(1) / size
+
+
+def statistical(code: FaceCode, weights: LossWeights) -> Float[Tensor, " B"]:
+    """How improbable the code is under the model: weighted mean squares of the coefficients in standard deviations."""
+    total = torch.zeros_like(code.rotation[:, 0])
+    for group in ("shape", "expression", "appearance"):
+        coefficients = getattr(code, group)
+        if coefficients.shape[1]:
+            total = total + getattr(weights, group) * coefficients.square().mean(1)
+    return total

@@ -1,0 +1,99 @@
+"""The four sizes of the experiments. One name chooses everything."""
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Profile:
+    """All that differs between a test in CI and the paper's own scale.
+
+    Attributes:
+        name: smoke, cpu, gpu or paper.
+        weights: the profile whose trained weights are loaded.
+        size: image side in pixels.
+        encoder: MoFA's encoder: small, resnet50, vgg19 or alexnet.
+        detector: backbone of the detector's encoder: resnet18 or resnet50.
+        identities, per_identity: people and pictures of each in the training set.
+        batch, steps, rate: MoFA's training.
+        detector_batch, detector_steps, detector_rate: the detector's training.
+        faces: pictures that a chapter computes live.
+        pairs: pairs of original and target behind a table.
+    """
+
+    name: str
+    weights: str
+    size: int
+    encoder: str
+    detector: str
+    identities: int
+    per_identity: int
+    batch: int
+    steps: int
+    rate: float
+    detector_batch: int
+    detector_steps: int
+    detector_rate: float
+    faces: int
+    pairs: int
+
+
+PROFILES = {
+    "smoke": Profile("smoke", "cpu", 112, "small", "resnet18", 8, 4, 8, 20, 5e-4, 8, 20, 1e-3, 8, 8),
+    "cpu": Profile("cpu", "cpu", 112, "small", "resnet18", 1000, 20, 32, 9_000, 5e-4, 32, 6_000, 1e-3, 8, 200),
+    "gpu": Profile("gpu", "gpu", 224, "resnet50", "resnet50", 5000, 20, 32, 60_000, 3e-4, 128, 24_000, 1e-3, 16, 1000),
+    "paper": Profile("paper", "paper", 224, "vgg19", "resnet50", 8000, 20, 5, 200_000, 0.1, 128, 38_000, 0.1, 16, 1000),
+}
+
+
+def profile(name: str | None = None) -> Profile:
+    """The profile of this name; without a name, the one in the environment variable MOFA_PROFILE, else `cpu`.
+
+    Raises:
+        ValueError: there is no such profile.
+    """
+    name = os.environ.get("MOFA_PROFILE", "cpu") if name is None else name
+    if name not in PROFILES:
+        raise ValueError(f"There is no profile {name!r}: choose one of {', '.join(PROFILES)}.")
+    return PROFILES[name]
+
+
+def device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe(chosen: Profile) -> str:
+    """One line for the top of a chapter: profile, versions and device."""
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return f"profile {chosen.name} · {chosen.size} px · torch {torch.__version__} · {where}"
+
+
+def check_parameters(**parameters: object) -> None:
+    """Refuse a chapter's parameters before any work is done.
+
+    Numbers named here have bounds; `profile` and `reading` have lists of names.
+
+    Raises:
+        ValueError: one sentence that says which parameter is wrong and what it may be.
+    """
+    bounds = {
+        "seed": (0, 2**31),
+        "epsilon": (0.0, 1.0),
+        "steps": (1, 100_000),
+        "pairs": (2, 10_000),
+        "faces": (1, 10_000),
+    }
+    for name, value in parameters.items():
+        if name == "profile":
+            profile(value)
+        elif name in bounds:
+            low, high = bounds[name]
+            kind = "a whole number" if isinstance(low, int) else "a number"
+            right = isinstance(value, int if isinstance(low, int) else int | float) and not isinstance(value, bool)
+            if not (right and low <= value <= high):
+                raise ValueError(f"The parameter {name} must be {kind} from {low} to {high}, got {value!r}.")
+        elif not isinstance(value, str | bool):
+            raise ValueError(f"The parameter {name} must be text or true/false, got {value!r}.")
