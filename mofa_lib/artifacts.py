@@ -9,6 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -130,3 +132,55 @@ def load_weights(what: str, profile: str, **wanted: object) -> tuple[dict[str, T
                 f"python -m mofa_lib.training --what {what} --profile {profile}"
             )
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, metadata
+
+
+def load_result(name: str) -> dict:
+    """A shipped result file, as the chapter that makes it wrote it.
+
+    Raises:
+        FileNotFoundError: there is no such result; the message names the command that makes them.
+    """
+    path = SHIPPED / "results" / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no result file {path.name}; make it with: make results")
+    return json.loads(path.read_text(encoding="utf8"))
+
+
+def save_result(
+    folder: str | Path,
+    name: str,
+    *,
+    claim: str,
+    chapter: str,
+    profile: str,
+    seed: int,
+    n: int,
+    weights: list[str],
+    seconds: float,
+    data: Mapping,
+) -> dict:
+    """Write a result file with its provenance, and return it.
+
+    Args:
+        folder: where to; `make results` gives the library's own folder.
+        name: of the file, without ending.
+        claim: the sentence of the paper, or the question, that the numbers answer.
+        chapter: name of the notebook that computes them.
+        n: number of pairs, or of pictures, behind a number.
+        weights: which trained weights were used: mofa, identity, face_identity, detector.
+        data: the numbers.
+    """
+    files = [path for what in weights for path in weights_paths(what, "cpu" if profile == "smoke" else profile)]
+    result = {
+        "claim": claim,
+        "command": f"papermill book/{chapter}.ipynb out.ipynb -p live True -p profile {profile} -p seed {seed}",
+        "profile": profile,
+        "seed": seed,
+        "n": n,
+        "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "versions": {"torch": torch.__version__.split("+")[0], "numpy": numpy.__version__},
+        "seconds": round(seconds),
+        "data": data,
+    }
+    save_json(Path(folder) / f"{name}.json", result)
+    return result

@@ -1,0 +1,180 @@
+"""The perturbation attack: a small change to a picture that moves its code to another face's. Derived in chapter 7."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mofa_lib.face_code import GROUPS, FaceCode
+from mofa_lib.morphable import MorphableModel
+
+Code = TypeVar("Code", FaceCode, Tensor)
+
+# λ of Eq. 1 (Teng 2021, section 4.1). The paper has no term for the translation: a weight for it can be given.
+WEIGHTS = {"shape": 0.01, "expression": 0.01, "appearance": 1.0, "rotation": 0.05, "illumination": 1.5}
+READINGS = ("unit_cap", "literal", "clip_after")
+
+
+class CodeDistance:
+    """Δ of Eq. 1: weighted mean absolute differences of the groups of two codes.
+
+    Each group's term is λ · mean(σᵢ |Δᵢ|); σ is the column norm of the model's basis for shape, expression and
+    appearance, and 1 for pose and light. Groups that the model does not have are skipped.
+
+    Args:
+        model: the face model behind the codes.
+        weights: λ by group name; groups that are not named do not count.
+        sigma: False sets every σ to 1 (an ablation).
+    Raises:
+        ValueError: a weight names no group.
+    Source: Teng 2021, Eq. 1; derived in chapter 7.
+    """
+
+    def __init__(self, model: MorphableModel, weights: Mapping[str, float] = WEIGHTS, sigma: bool = True):
+        unknown = set(weights) - set(GROUPS)
+        if unknown:
+            raise ValueError(f"No group of the code is called {sorted(unknown)[0]!r}: choose from {', '.join(GROUPS)}.")
+        self.weights = dict(weights)
+        self.sigma = {}
+        if sigma:
+            self.sigma = {group: getattr(model, f"{group}_sigma") for group in ("shape", "expression", "appearance")}
+
+    def terms(self, a: FaceCode, b: FaceCode) -> dict[str, Float[Tensor, " B"]]:
+        """The weighted terms by group."""
+        terms = {}
+        for group, weight in self.weights.items():
+            difference = (getattr(a, group) - getattr(b, group)).abs()
+            if difference.shape[1]:
+                sigma = self.sigma.get(group)
+                terms[group] = weight * (difference if sigma is None else difference * sigma.to(difference)).mean(1)
+        return terms
+
+    def __call__(self, a: FaceCode, b: FaceCode) -> Float[Tensor, " B"]:
+        """The sum of the terms."""
+        return sum(self.terms(a, b).values())
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What an attack found.
+
+    Attributes:
+        images: adversarial pictures in [0, 1].
+        perturbation: what was added, after clamping to [0, 1].
+        distance: to the target, at the best iterate.
+        course: best distance so far, before the first step and after each one.
+    """
+
+    images: Float[Tensor, "B 3 H W"]
+    perturbation: Float[Tensor, "B 3 H W"]
+    distance: Float[Tensor, " B"]
+    course: Float[Tensor, "S B"]
+
+
+class LatentAttack:
+    """Algorithm 1 by projection: Adam on a bounded perturbation until the codes of picture and target agree.
+
+    The perturbation is bound · u with u in [−1, 1]; u is clipped after every step rather than inside the graph, where
+    the clip would kill its gradient (chapter 7 shows how). The best iterate is kept.
+
+    Args:
+        encode: maps images to codes; frozen, in eval mode.
+        distance: maps two batches of codes to (B,).
+        epsilon: ε. Under the default reading, the bound of the perturbation (L∞, pixel values in [0, 1]).
+        steps: iterations; the paper takes 50.
+        rate: Adam's learning rate on u; the paper's 0.1 is a tenth of the cap.
+        cap: U = −L of the paper; None is a cap of 1.
+        reading: "unit_cap" (ε is the bound), "literal" ε · clip(d, ±cap), or "clip_after" clip(ε · d, ±cap).
+        penalty: λ_pert, on the mean magnitude of the clipped d.
+    Raises:
+        ValueError: an argument is out of range, or a cap comes without the reading that it needs.
+    Source: Teng 2021, Algorithm 1; derived in chapter 7.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Tensor], Code],
+        distance: Callable[[Code, Code], Tensor],
+        epsilon: float = 0.05,
+        steps: int = 50,
+        rate: float = 0.1,
+        *,
+        cap: float | None = None,
+        reading: str = "unit_cap",
+        penalty: float = 0.0,
+    ):
+        if reading not in READINGS:
+            raise ValueError(f"There is no reading {reading!r}: choose one of {', '.join(READINGS)}.")
+        if (cap is None) != (reading == "unit_cap"):
+            raise ValueError('The readings "literal" and "clip_after" need a cap, "unit_cap" has none.')
+        if epsilon < 0 or steps < 0 or rate <= 0 or (cap is not None and cap <= 0):
+            raise ValueError(
+                f"ε and steps must not be negative, rate and cap positive: {epsilon}, {steps}, {rate}, {cap}."
+            )
+        self.encode, self.distance, self.steps, self.penalty = encode, distance, steps, penalty
+        self.epsilon, self.cap, self.reading = epsilon, cap, reading
+        self.rate = rate
+        if reading == "clip_after":  # Adam's step on d is a step of ε · rate on the picture, ε · rate / cap on u
+            self.rate = rate * epsilon / cap
+
+    @property
+    def bound(self) -> float:
+        """The largest change of any pixel value, L∞, on the scale [0, 1]."""
+        return {"unit_cap": self.epsilon, "literal": self.epsilon * (self.cap or 1), "clip_after": self.cap}[
+            self.reading
+        ]
+
+    def __call__(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Attacked:
+        """Attack a batch, each picture toward the target beside it.
+
+        Raises:
+            ValueError: images and targets differ in shape.
+        """
+        if images.shape != targets.shape:
+            raise ValueError(f"Each picture needs its target, got {tuple(images.shape)} and {tuple(targets.shape)}.")
+        with torch.no_grad():
+            target = self.encode(targets)
+        u = torch.zeros_like(images, requires_grad=True)
+        optimizer = torch.optim.Adam([u], lr=self.rate)
+        best = torch.full_like(images[:, 0, 0, 0], torch.inf)
+        best_images, course = images.clone(), []
+        for step in range(self.steps + 1):
+            attacked = (images + self.bound * u).clamp(0, 1)
+            objective = self.distance(self.encode(attacked), target)
+            if self.penalty:
+                objective = objective + self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
+            better = objective.detach() < best
+            best = torch.where(better, objective.detach(), best)
+            best_images[better] = attacked.detach()[better]
+            course.append(best)
+            if step < self.steps:
+                (u.grad,) = torch.autograd.grad(objective.sum(), u)
+                optimizer.step()
+                u.data.clamp_(-1, 1)
+        return Attacked(best_images, best_images - images, best, torch.stack(course))
+
+
+def fgsm(
+    loss: Callable[[Tensor], Float[Tensor, " B"]], images: Float[Tensor, "B 3 H W"], epsilon: float
+) -> Float[Tensor, "B 3 H W"]:
+    """One step of length ε up the sign of the gradient of a loss, clamped to [0, 1].
+
+    Args:
+        loss: maps images to (B,); it is increased. To approach a target, give minus a distance.
+        images: RGB in [0, 1].
+        epsilon: L∞ length of the step, on the scale [0, 1].
+    Source: Goodfellow et al. 2014; derived in chapter 2.
+    """
+    if epsilon < 0:
+        raise ValueError(f"ε must not be negative, got {epsilon}.")
+    images = images.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(images).sum(), images)
+    return (images.detach() + epsilon * gradient.sign()).clamp(0, 1)
+
+
+def quantize(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Round to the 256 grey levels that a saved picture has."""
+    return (255 * images).round() / 255

@@ -1,0 +1,76 @@
+"""Errors with units, and rates with intervals. Used in chapters 6 and 10 to 12."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Tensor
+
+from mofa_lib.exemplars import rigid_alignment
+
+
+def geometric_error(found: Float[Tensor, "B V 3"], true: Float[Tensor, "B V 3"]) -> Float[Tensor, " B"]:
+    """Mean distance of corresponding vertices after the best rigid motion, mm."""
+    errors = []
+    for a, b in zip(found, true, strict=True):
+        rotation, translation = rigid_alignment(a, b)
+        errors.append((a @ rotation.T + translation - b).norm(dim=1).mean())
+    return torch.stack(errors)
+
+
+def landmark_error(found: Float[Tensor, "B N 2"], true: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
+    """Mean distance of corresponding landmarks, pixels."""
+    return (found - true).norm(dim=2).mean(1)
+
+
+def linf(perturbation: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+    """Largest change of a pixel value, in grey levels (1/255)."""
+    return 255 * perturbation.flatten(1).abs().amax(1)
+
+
+def psnr(images: Float[Tensor, "B 3 H W"], others: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+    """Peak signal-to-noise ratio, dB; infinite for equal pictures."""
+    return -10 * (images - others).square().flatten(1).mean(1).log10()
+
+
+def rate(hits: Tensor, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Share of true values with its Wilson interval."""
+    hits = torch.as_tensor(hits).bool()
+    interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(confidence, method="wilson")
+    return float(hits.float().mean()), interval.low, interval.high
+
+
+def mean_interval(
+    values: Float[Tensor, " N"], groups: Tensor | None = None, seed: int = 0, draws: int = 2000
+) -> tuple[float, float, float]:
+    """Mean with a 95 % bootstrap interval; values of one group (a person, say) are drawn together."""
+    values = torch.as_tensor(values).double().numpy()
+    groups = np.arange(len(values)) if groups is None else torch.as_tensor(groups).numpy()
+    _, which = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(which, values), np.bincount(which)
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
+    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
+    return float(values.mean()), float(low), float(high)
+
+
+def auroc(negative: Float[Tensor, " N"], positive: Float[Tensor, " M"]) -> float:
+    """Probability that an attacked picture scores higher than a benign one; ties count half."""
+    u = stats.mannwhitneyu(torch.as_tensor(positive).numpy(), torch.as_tensor(negative).numpy()).statistic
+    return float(u / (len(positive) * len(negative)))
+
+
+def auroc_interval(
+    negative: Float[Tensor, " N"], positive: Float[Tensor, " M"], seed: int = 0, draws: int = 500
+) -> tuple[float, float, float]:
+    """AUROC with a 95 % bootstrap interval over both samples."""
+    rng = np.random.default_rng(seed)
+    negative, positive = torch.as_tensor(negative), torch.as_tensor(positive)
+    drawn = [
+        auroc(
+            negative[torch.from_numpy(rng.integers(0, len(negative), len(negative)))],
+            positive[torch.from_numpy(rng.integers(0, len(positive), len(positive)))],
+        )
+        for _ in range(draws)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return auroc(negative, positive), float(low), float(high)
