@@ -78,8 +78,9 @@ results: $(READY)  ## recompute the result files: runs the chapters that make th
 	@mkdir -p _build/results
 	set -e; for chapter in $(RESULTS); do \
 	    $(BIN)/papermill book/$$chapter.ipynb _build/results/$$chapter.ipynb --cwd _build/results \
-	        -p live True -p profile $(MOFA_PROFILE); \
+	        -p live True -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results; \
 	done
+	$(BIN)/python book/_ext/teaser.py
 
 weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; resumes)
 	set -e; for what in mofa identity face_identity detector; do \

@@ -7,7 +7,6 @@ import comm
 import k3d
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from IPython.display import HTML
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
@@ -122,7 +121,8 @@ def head(
 
 _CONTROL = """<div id="canvasTarget"></div>
 <div style="position:absolute;bottom:8px;width:100%%;text-align:center;font:14px sans-serif;color:#333">
-<label>%s<br>%s <input id="time" type="range" min="0" max="1" step="0.01" value="0" style="width:55%%"> %s</label></div>"""
+<label>%s<br>%s
+<input id="time" type="range" min="0" max="1" step="0.01" value="0" style="width:55%%"> %s</label></div>"""
 
 _SLIDER = """
 var slider = document.getElementById('time');
