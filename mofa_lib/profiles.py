@@ -1,6 +1,8 @@
 """The four sizes of the experiments. One name chooses everything."""
 
+import ast
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -74,11 +76,14 @@ def describe(chosen: Profile) -> str:
 def check_parameters(**parameters: object) -> None:
     """Refuse a chapter's parameters before any work is done.
 
-    Numbers named here have bounds; `profile` and `reading` have lists of names.
+    Pass all parameters of the chapter: a name that papermill injected and that is not among them is refused too.
 
     Raises:
         ValueError: one sentence that says which parameter is wrong and what it may be.
     """
+    unknown = sorted(_injected_names() - set(parameters))
+    if unknown:
+        raise ValueError(f"This chapter has no parameter {unknown[0]!r}; it has {', '.join(parameters)}.")
     bounds = {
         "seed": (0, 2**31),
         "epsilon": (0.0, 1.0),
@@ -97,3 +102,11 @@ def check_parameters(**parameters: object) -> None:
                 raise ValueError(f"The parameter {name} must be {kind} from {low} to {high}, got {value!r}.")
         elif not isinstance(value, str | bool):
             raise ValueError(f"The parameter {name} must be text or true/false, got {value!r}.")
+
+
+def _injected_names() -> set[str]:
+    """Names that papermill's injected cell assigns, in a notebook run by it; else nothing."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    injected = [cell for cell in shell.user_ns["In"] if cell.startswith("# Parameters\n")] if shell else []
+    assigned = [node for cell in injected for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
+    return {target.id for node in assigned for target in node.targets}
