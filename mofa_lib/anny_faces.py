@@ -224,7 +224,8 @@ def _landmarks(mean: Tensor, faces: Tensor, regions: dict[str, Tensor]) -> Tenso
     """Vertices of the 68 iBUG points: the half read off the picture, snapped and mirrored."""
     from mofa_lib.lighting import vertex_normals
 
-    centred = mean - mean.mean(0)
+    # The head is mirror-symmetric about x = 0, not about its centroid: leave x as it is.
+    centred = mean - mean.mean(0) * torch.tensor([0.0, 1, 1])
     seen = Camera(focal=7.0).project(centred[None], 1000)[0, :, :2]
     facing = vertex_normals(centred[None], faces)[0, :, 2] > 0.0
     skin = facing & (regions["eyes"] < 0.5) & (regions["mouth"] < 0.5)

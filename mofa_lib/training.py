@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 from tqdm import tqdm
 
 from mofa_lib import autoencoder, detector, identity, losses
-from mofa_lib.artifacts import cache_folder, load_tensors, save_tensors, save_weights
+from mofa_lib.artifacts import cache_folder, load_tensors, load_weights, save_tensors, save_weights
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 
@@ -166,14 +166,18 @@ def train(task: Task, folder: Path, seed: int = 0, minutes: float | None = None)
     return course
 
 
-def make_task(what: str, chosen: Profile, seed: int = 0) -> Task:
-    """The task of this name in a profile: mofa, identity, face_identity or detector."""
+def make_task(what: str, chosen: Profile, seed: int = 0, steps: int | None = None) -> Task:
+    """The task of this name in a profile: mofa, identity, face_identity or detector.
+
+    Args:
+        steps: instead of the profile's number.
+    """
     torch.manual_seed(seed)
     faces = RenderedFaces(
         "train", chosen.identities * chosen.per_identity, seed, chosen.size, per_identity=chosen.per_identity
     )
     data: Dataset = Pictures(faces)
-    batch, steps, rate = chosen.batch, chosen.steps, chosen.rate
+    batch, of_steps, rate = chosen.batch, chosen.steps, chosen.rate
     pretrained = chosen.name in ("gpu", "paper")
     metadata: dict = {}
     if what == "mofa":
@@ -181,10 +185,10 @@ def make_task(what: str, chosen: Profile, seed: int = 0) -> Task:
         objective: Objective = MoFAObjective(network)
         metadata["model"] = network.model.digest
     elif what == "detector":
-        batch, steps, rate = chosen.detector_batch, chosen.detector_steps, chosen.detector_rate
+        batch, of_steps, rate = chosen.detector_batch, chosen.detector_steps, chosen.detector_rate
         objective = DetectorObjective(detector.build(chosen, pretrained))
     elif what == "face_identity":
-        steps = steps // 3
+        of_steps = of_steps // 3
         objective = IdentityObjective(identity.build_on_images(chosen, pretrained))
     elif what == "identity":
         mofa = autoencoder.load_pretrained(chosen.name)
@@ -195,11 +199,12 @@ def make_task(what: str, chosen: Profile, seed: int = 0) -> Task:
         objective = IdentityObjective(identity.IdentityClassifier(trunk, chosen.identities))
         data = TensorDataset(z, faces.landmarks, faces.identities)
         batch, rate = 256, 1e-3
-        steps = min(steps, 6000)
+        of_steps = min(of_steps, 6000)
     else:
         raise ValueError(f"There is nothing to train by the name {what!r}: mofa, identity, face_identity or detector.")
-    optimizer, schedule = _optimizer(objective.network, what, chosen, rate, steps)
-    return Task(objective, data, batch, steps, optimizer, schedule, metadata)
+    of_steps = steps or of_steps
+    optimizer, schedule = _optimizer(objective.network, what, chosen, rate, of_steps)
+    return Task(objective, data, batch, of_steps, optimizer, schedule, metadata)
 
 
 @torch.no_grad()
@@ -251,10 +256,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--profile", default=None, choices=list(PROFILES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=None, help="stop in time; the same command goes on")
+    parser.add_argument(
+        "--further", action="store_true", help="start from the weights that are there, not from nothing"
+    )
     parser.add_argument("--out", type=Path, default=None, help="folder of the weights; by default in the cache")
     given = parser.parse_args(arguments)
     chosen = profile(given.profile)
-    task = make_task(given.what, chosen, given.seed)
+    task = make_task(given.what, chosen, given.seed, given.steps)
+    if given.further:
+        state, earlier = load_weights(given.what, chosen.name, size=chosen.size)
+        task.objective.network.load_state_dict(state)
+        task.metadata["further_than"] = {key: earlier.get(key) for key in ("command", "steps", "further_than")}
     folder = cache_folder() / "training" / f"{given.what}_{chosen.name}_{given.seed}"
     course = train(task, folder, given.seed, given.minutes)
     metadata = {
@@ -265,7 +277,8 @@ def main(arguments: list[str] | None = None) -> None:
         "steps": course[-1]["step"],
         "of_steps": task.steps,
         "quality": course[-1],
-        "command": f"python -m mofa_lib.training --what {given.what} --profile {chosen.name} --seed {given.seed}",
+        "command": f"python -m mofa_lib.training --what {given.what} --profile {chosen.name} --seed {given.seed}"
+        + (" --further" if given.further else ""),
         **task.metadata,
     }
     for path in save_weights(given.what, chosen.name, task.objective.network.state_dict(), metadata, given.out):

@@ -1,0 +1,104 @@
+"""Shared by the unit tests: the default model, a tiny one, a sphere, a pretend GPU, and a cache that is thrown away."""
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import ConvexHull
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from mofa_lib import load_morphable_model
+from mofa_lib.morphable import MorphableModel
+
+
+@pytest.fixture(scope="session")
+def model():
+    return load_morphable_model()
+
+
+@pytest.fixture(scope="session")
+def sphere():
+    """Vertices of a unit sphere (float64) and its triangles, counter-clockwise from outside."""
+    k = np.arange(300) + 0.5
+    polar, azimuth = np.arccos(1 - 2 * k / 300), np.pi * (1 + 5**0.5) * k
+    points = np.stack([np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], 1)
+    faces = ConvexHull(points).simplices
+    inward = np.linalg.det(points[faces]) < 0
+    faces[inward] = faces[inward][:, ::-1]
+    return torch.from_numpy(points), torch.from_numpy(faces).long()
+
+
+@pytest.fixture(scope="session")
+def tiny_tensors(sphere):
+    """The tensors of a small face model: a sphere of 80 mm with 3 + 2 + 4 random directions."""
+    points, faces = sphere
+    random = torch.Generator().manual_seed(3)
+
+    def basis(count: int, scale: float) -> torch.Tensor:
+        return scale * torch.randn(len(points), 3, count, generator=random)
+
+    return {
+        "mean_shape": (80 * points).float(),
+        "shape_basis": basis(3, 2.0),
+        "expression_basis": basis(2, 1.0),
+        "mean_appearance": 0.5 + 0.2 * torch.rand(len(points), 3, generator=random),
+        "appearance_basis": basis(4, 0.05),
+        "faces": faces,
+        "landmarks": torch.arange(68) * 4,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_tensors):
+    return MorphableModel(tiny_tensors, "tiny")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the library."""
+    monkeypatch.setenv("MOFA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def unchecked():
+    """The library as its users run it: without the checks of annotations, so that its own messages are seen."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+class FakeGPU:
+    """A GPU that has shapes and devices but no values; it refuses operations on tensors of two devices."""
+
+    def __init__(self):
+        self.mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+
+    def move(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Put the parameters and buffers of a module there, in place."""
+        with self.mode:
+            for part in module.modules():
+                for name, value in part._parameters.items():
+                    if value is not None:
+                        part._parameters[name] = torch.nn.Parameter(torch.empty(value.shape, device="meta"))
+                for name, value in part._buffers.items():
+                    if value is not None:
+                        part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device="meta")
+        return module
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    """A `FakeGPU`; where a shape would depend on values (visible pixels, say), a fixed one is taken."""
+
+    def nonzero(x):
+        return torch.zeros(5, x.ndim, dtype=torch.int64, device=x.device)
+
+    def repeat_interleave(x, repeats):
+        return (x[:1] * repeats[:1]).new_zeros(9)
+
+    monkeypatch.setattr(torch, "nonzero", nonzero)
+    monkeypatch.setattr(torch, "repeat_interleave", repeat_interleave)
+    monkeypatch.setattr(torch.Tensor, "aminmax", lambda x: (0.0, 1.0))
+    return FakeGPU()

@@ -1,0 +1,321 @@
+"""Eq. 1, Algorithm 1 and FGSM: closed forms, loops, and the sanity checks that every attack must pass."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from mofa_lib import CodeDistance, FaceCode, LatentAttack, MoFA, RenderedFaces, fgsm, load_pretrained
+from mofa_lib.attack import WEIGHTS, quantize
+from mofa_lib.face_code import GROUPS
+from mofa_lib.morphable import MorphableModel
+
+READINGS = [
+    ({"epsilon": 0.05}, 0.05),
+    ({"epsilon": 0.05, "reading": "literal", "cap": 0.4}, 0.02),
+    ({"epsilon": 0.5, "reading": "clip_after", "cap": 0.03}, 0.03),
+]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_images(count: int = 6, seed: int = 0, low: float = 0.2, high: float = 0.8) -> torch.Tensor:
+    return low + (high - low) * torch.rand(count, 3, 5, 5, generator=seeded(seed))
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear encoder of 3 × 5 × 5 pixels into 7 numbers."""
+    matrix = torch.randn(75, 7, generator=seeded(1)) / 75**0.5
+    return lambda images: images.flatten(1) @ matrix
+
+
+@pytest.fixture(scope="module")
+def curved():
+    """A small random network: its gradient turns from place to place."""
+    first, second = torch.randn(75, 40, generator=seeded(2)), torch.randn(40, 7, generator=seeded(3))
+    return lambda images: torch.sin(images.flatten(1) @ first) @ second
+
+
+def l1(a, b):
+    return (a - b).abs().sum(1)
+
+
+def l2(a, b):
+    return (a - b).square().sum(1)
+
+
+# Eq. 1
+
+
+@pytest.mark.parametrize("sigma", [True, False])
+@pytest.mark.parametrize("weights", [WEIGHTS, {"translation": 0.05, "shape": 2.0}])
+def test_eq_1_is_a_sum_over_groups_and_coefficients(tiny_model, weights, sigma):
+    a, b = (FaceCode.from_vector(torch.randn(3, 42, generator=seeded(s)), tiny_model) for s in (0, 1))
+    found = CodeDistance(tiny_model, weights, sigma)(a, b)
+    for face in range(3):
+        expected = 0.0
+        for group, weight in weights.items():
+            x, y = getattr(a, group)[face].tolist(), getattr(b, group)[face].tolist()
+            deviation = [1.0] * len(x)
+            if sigma and group in ("shape", "expression", "appearance"):
+                basis = getattr(tiny_model, f"{group}_basis")
+                deviation = [float(basis[..., i].square().sum().sqrt()) for i in range(len(x))]
+            expected += weight * sum(s * abs(p - q) for s, p, q in zip(deviation, x, y, strict=True)) / len(x)
+        assert float(found[face]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_eq_1_by_group(tiny_model):
+    a, b = FaceCode.mean(tiny_model, 2), FaceCode.from_vector(torch.ones(2, 42), tiny_model)
+    distance = CodeDistance(tiny_model)
+    assert set(distance.terms(a, b)) == set(WEIGHTS)
+    torch.testing.assert_close(sum(distance.terms(a, b).values()), distance(a, b))
+    assert distance.terms(a, b)["illumination"].tolist() == [1.5, 1.5]
+    assert not distance(b, b).any()
+
+
+def test_eq_1_skips_groups_that_the_model_lacks(tiny_tensors):
+    stone = MorphableModel({**tiny_tensors, "expression_basis": torch.zeros(300, 3, 0)}, "stone")
+    a, b = FaceCode.mean(stone), FaceCode.from_vector(torch.ones(1, 40), stone)
+    assert "expression" not in CodeDistance(stone).terms(a, b)
+    assert torch.isfinite(CodeDistance(stone)(a, b)).all()
+
+
+def test_eq_1_knows_its_groups(tiny_model):
+    with pytest.raises(ValueError, match="No group of the code is called 'nose': choose from shape, expression"):
+        CodeDistance(tiny_model, {"nose": 1.0})
+
+
+# Algorithm 1: what must hold for every attack
+
+
+@pytest.mark.parametrize(("reading", "bound"), READINGS)
+def test_the_perturbation_keeps_and_uses_its_bound(linear, reading, bound):
+    images, targets = random_images(), random_images(seed=9, low=0.0, high=1.0)
+    attack = LatentAttack(linear, l1, steps=60, **reading)
+    result = attack(images, targets)
+    assert attack.bound == pytest.approx(bound)
+    assert (result.images - images).abs().max() <= bound + 1e-6
+    assert result.perturbation.equal(result.images - images)
+    assert result.perturbation.abs().max() > 0.9 * bound
+
+
+@pytest.mark.parametrize(("reading", "bound"), READINGS)
+def test_no_epsilon_no_perturbation(linear, reading, bound):
+    images = random_images()
+    result = LatentAttack(linear, l1, **{**reading, "epsilon": 0.0})(images, random_images(seed=9))
+    assert result.images.equal(images) and not result.perturbation.any()
+    torch.testing.assert_close(result.distance, l1(linear(images), linear(random_images(seed=9))))
+
+
+def test_attacked_pictures_are_pictures(linear):
+    images = random_images(low=0.0, high=1.0).round()
+    result = LatentAttack(linear, l1, epsilon=0.3)(images, random_images(seed=9))
+    assert result.images.min() >= 0 and result.images.max() <= 1
+
+
+def test_more_steps_are_never_worse(curved):
+    """A shorter attack is the beginning of a longer one."""
+    images, targets = random_images(), random_images(seed=9)
+    longest = LatentAttack(curved, l2, epsilon=0.1, steps=40)(images, targets)
+    assert longest.course.shape == (41, 6) and (longest.course.diff(dim=0) <= 0).all()
+    for steps in (0, 1, 5, 20):
+        shorter = LatentAttack(curved, l2, epsilon=0.1, steps=steps)(images, targets)
+        assert shorter.course.equal(longest.course[: steps + 1])
+
+
+def test_the_best_iterate_is_returned(curved):
+    """With a rate that overshoots, so that the last iterate is not the best."""
+    images, targets = random_images(), random_images(seed=9)
+    result = LatentAttack(curved, l2, epsilon=0.2, steps=30, rate=1.0)(images, targets)
+    torch.testing.assert_close(l2(curved(result.images), curved(targets)), result.distance)
+    torch.testing.assert_close(result.distance, result.course[-1])
+
+
+def test_the_distance_does_not_count_the_penalty(linear):
+    images, targets = random_images(), random_images(seed=9)
+    result = LatentAttack(linear, l1, penalty=0.5)(images, targets)
+    torch.testing.assert_close(l1(linear(result.images), linear(targets)), result.distance)
+
+
+def test_a_penalty_makes_perturbations_smaller(linear):
+    images, targets = random_images(), random_images(seed=9)
+    sizes = [
+        float(LatentAttack(linear, l1, penalty=penalty)(images, targets).perturbation.abs().mean())
+        for penalty in (0.0, 1.0, 1000.0)
+    ]
+    assert sizes[0] > sizes[1] > sizes[2] == 0
+
+
+def test_many_steps_beat_one(curved):
+    images, targets = random_images(), random_images(seed=9)
+    goal = curved(targets)
+    one = l2(curved(fgsm(lambda x: -l2(curved(x), goal), images, 0.1)), goal)
+    many = LatentAttack(curved, l2, epsilon=0.1)(images, targets).distance
+    assert (many <= one).all() and many.mean() < 0.5 * one.mean()
+
+
+def test_noise_of_the_same_norm_does_nothing(linear):
+    images, targets = random_images(), random_images(seed=9)
+    before = l1(linear(images), linear(targets))
+    gained = before - LatentAttack(linear, l1, epsilon=0.05)(images, targets).distance
+    for seed in range(5):
+        noise = 0.05 * torch.randn(images.shape, generator=seeded(seed)).sign()
+        assert (before - l1(linear(images + noise), linear(targets))).mean() < 0.2 * gained.mean()
+
+
+def test_a_planted_adversarial_example_is_found(linear):
+    images = random_images()
+    planted = images + 0.05 * torch.randn(images.shape, generator=seeded(4)).sign()
+    before = l1(linear(images), linear(planted))
+    found = LatentAttack(linear, l1, epsilon=0.05, steps=200)(images, planted).distance
+    assert (found < 0.1 * before).all()
+
+
+def test_success_grows_with_epsilon_up_to_certainty(curved):
+    images, targets = random_images(count=12), random_images(count=12, seed=9)
+    before = l2(curved(images), curved(targets))
+    success = []
+    for epsilon in (0.0, 0.02, 0.05, 0.2, 1.0):
+        after = LatentAttack(curved, l2, epsilon=epsilon, steps=200, rate=0.02)(images, targets).distance
+        success.append(float((after < 0.1 * before).float().mean()))
+    assert success == sorted(success) and success[0] == 0 and success[-1] == 1
+
+
+@pytest.mark.parametrize(("reading", "bound"), READINGS)
+def test_algorithm_1_step_by_step(linear, reading, bound):
+    """The paper's variable d, with Adam on d and projection after each step, written out."""
+    images, targets = random_images(), random_images(seed=9)
+    goal, epsilon = linear(targets), reading["epsilon"]
+    name, cap = reading.get("reading", "unit_cap"), reading.get("cap", 1.0)
+    limit = cap / epsilon if name == "clip_after" else cap
+    d = torch.zeros_like(images, requires_grad=True)
+    adam = torch.optim.Adam([d], lr=0.1 * cap if name == "literal" else 0.1, eps=1e-12)
+    best = l1(linear(images), goal)
+    for _ in range(8):
+        d.grad = torch.autograd.grad(l1(linear(images + epsilon * d), goal).sum(), d)[0]
+        adam.step()
+        d.data.clamp_(-limit, limit)
+        best = torch.minimum(best, l1(linear(images + epsilon * d), goal))
+    found = LatentAttack(linear, l1, steps=8, **reading)(images, targets).distance
+    torch.testing.assert_close(found, best.detach(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_black_pixel_is_not_lost():
+    """First the gradient pushes pixel 0 below black; once pixel 1 has moved, it should rise. It must be able to."""
+
+    def code(images):
+        x = images.flatten(1)
+        return (x[:, 0] * (0.05 - x[:, 1]) + (0.2 - x[:, 1])).unsqueeze(1)
+
+    images = torch.zeros(1, 3, 1, 1)
+    result = LatentAttack(lambda x: code(x), lambda a, b: a[:, 0], epsilon=0.2, steps=100)(images, images)
+    assert result.images.flatten()[0] > 0.15
+
+
+def test_nothing_else_is_changed(curved):
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(75, 4))
+    images, targets = random_images(), random_images(seed=9)
+    kept = images.clone(), targets.clone(), copy.deepcopy(network.state_dict())
+    result = LatentAttack(network, l1, steps=3)(images, targets)
+    assert images.equal(kept[0]) and targets.equal(kept[1])
+    assert all(p.grad is None for p in network.parameters())
+    assert all(v.equal(kept[2][k]) for k, v in network.state_dict().items())
+    assert not any(t.requires_grad for t in (result.images, result.perturbation, result.distance, result.course))
+
+
+def test_the_same_attack_gives_the_same_pictures(curved):
+    images, targets = random_images(), random_images(seed=9)
+    attack = LatentAttack(curved, l2, steps=5)
+    assert attack(images, targets).images.equal(attack(images, targets).images)
+    torch.testing.assert_close(attack(images[2:3], targets[2:3]).images[0], attack(images, targets).images[2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"reading": "loose"}, "no reading 'loose': choose one of unit_cap, literal, clip_after"),
+        ({"reading": "literal"}, 'The readings "literal" and "clip_after" need a cap'),
+        ({"cap": 0.02}, '"unit_cap" has none'),
+        ({"epsilon": -0.1}, "must not be negative"),
+        ({"steps": -1}, "must not be negative"),
+        ({"rate": 0.0}, "rate and cap positive"),
+        ({"reading": "clip_after", "cap": 0.0}, "rate and cap positive"),
+    ],
+)
+def test_wrong_settings_are_refused(linear, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        LatentAttack(linear, l1, **wrong)
+
+
+def test_each_picture_needs_its_target(unchecked, linear):
+    with pytest.raises(ValueError, match=r"Each picture needs its target, got \(6, 3, 5, 5\) and \(2, 3, 5, 5\)"):
+        LatentAttack(linear, l1)(random_images(), random_images(2))
+
+
+# FGSM and saved pictures
+
+
+def test_fgsm_of_a_linear_loss_is_its_sign():
+    direction = torch.randn(3, 5, 5, generator=seeded(5))
+    direction[0, 0, 0] = 0
+    images = random_images(low=0.0, high=1.0)
+    found = fgsm(lambda x: (x * direction).sum((1, 2, 3)), images, 0.3)
+    np.testing.assert_allclose(found, np.clip(images.numpy() + 0.3 * np.sign(direction.numpy()), 0, 1), atol=1e-6)
+
+
+def test_fgsm_leaves_its_input_alone_and_wants_a_length():
+    images = random_images()
+    kept = images.clone()
+    fgsm(lambda x: x.sum((1, 2, 3)), images, 0.1)
+    assert images.equal(kept) and not images.requires_grad
+    with pytest.raises(ValueError, match="ε must not be negative, got -0.1"):
+        fgsm(lambda x: x.sum((1, 2, 3)), images, -0.1)
+
+
+def test_quantized_pictures_survive_a_byte():
+    images = random_images(low=0.0, high=1.0)
+    found = quantize(images)
+    as_bytes = (found * 255 + 0.5).to(torch.uint8)
+    assert (as_bytes.float() / 255).equal(found)
+    assert (found - images).abs().max() <= 0.5 / 255 + 1e-7
+
+
+# On MoFA
+
+
+def test_runs_on_one_device(tiny_tensors, fake_gpu):
+    mofa = MoFA(MorphableModel(tiny_tensors, "tiny"), size=32).eval().requires_grad_(False)
+    with fake_gpu.mode:
+        distances = [CodeDistance(fake_gpu.move(mofa).model)]
+        images, targets = (torch.rand(2, 3, 32, 32, device="meta") for _ in range(2))
+        for distance in distances:
+            target = mofa.encode(targets)
+            u = torch.zeros_like(images, requires_grad=True)
+            objective = distance(mofa.encode((images + 0.1 * u).clamp(0, 1)), target)
+            (u.grad,) = torch.autograd.grad(objective.sum(), u)
+            torch.optim.Adam([u], lr=0.1).step()
+            assert u.device.type == objective.device.type == "meta"
+            LatentAttack(mofa.encode, distance, steps=2)(images, targets)
+            fgsm(lambda x: -distance(mofa.encode(x), target), images, 0.1)
+
+
+def test_the_shipped_mofa_is_moved_to_the_target():
+    """And the 8-bit picture still is; noise of the same norm does not do it."""
+    mofa = load_pretrained("cpu")
+    faces = RenderedFaces("test", 8, size=112)
+    where = next(mofa.parameters(), mofa.scales).device
+    images, targets = faces.batch([0, 4]).to(where), faces.batch([4, 0]).to(where)
+    distance = CodeDistance(mofa.model)
+    result = LatentAttack(mofa.encode, distance, epsilon=8 / 255, steps=15)(images, targets)
+    before = result.course[0]
+    assert (result.distance < 0.6 * before).all()
+    saved = quantize(result.images)
+    assert (saved - images).abs().max() <= 8.01 / 255
+    assert (distance(mofa.encode(saved), mofa.encode(targets)) < 0.65 * before).all()
+    noise = 8 / 255 * torch.randn(images.shape, generator=seeded(0)).sign().to(where)
+    assert (distance(mofa.encode((images + noise).clamp(0, 1)), mofa.encode(targets)) > 0.8 * before).all()
+    assert all(getattr(mofa.encode(images), group).isfinite().all() for group in GROUPS)
