@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
 from tqdm import tqdm
 
 from mofa_lib import autoencoder, detector, identity, losses
-from mofa_lib.artifacts import cache_folder, load_tensors, load_weights, save_tensors, save_weights
+from mofa_lib.artifacts import cache_folder, digest, load_tensors, load_weights, save_tensors, save_weights
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 
@@ -255,30 +255,34 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--what", required=True, choices=["mofa", "identity", "face_identity", "detector"])
     parser.add_argument("--profile", default=None, choices=list(PROFILES))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=None, help="instead of the profile's number")
     parser.add_argument("--minutes", type=float, default=None, help="stop in time; the same command goes on")
-    parser.add_argument(
-        "--further", action="store_true", help="start from the weights that are there, not from nothing"
-    )
+    parser.add_argument("--further", action="store_true", help="start from the weights that are there")
     parser.add_argument("--out", type=Path, default=None, help="folder of the weights; by default in the cache")
     given = parser.parse_args(arguments)
     chosen = profile(given.profile)
     task = make_task(given.what, chosen, given.seed, given.steps)
+    run = f"{given.what}_{chosen.name}_{given.seed}_{task.steps}"
     if given.further:
         state, earlier = load_weights(given.what, chosen.name, size=chosen.size)
         task.objective.network.load_state_dict(state)
         task.metadata["further_than"] = {key: earlier.get(key) for key in ("command", "steps", "further_than")}
-    folder = cache_folder() / "training" / f"{given.what}_{chosen.name}_{given.seed}"
-    course = train(task, folder, given.seed, given.minutes)
+        run += f"_further_than_{digest(state)[:8]}"
+    course = train(task, cache_folder() / "training" / run, given.seed, given.minutes)
+    done = course[-1]["step"]
+    if done < task.steps:
+        print(f"Stopped after {done} of {task.steps} steps; the same command goes on and writes the weights.")
+        return
+    command = f"python -m mofa_lib.training --what {given.what} --profile {chosen.name} --seed {given.seed}"
+    command += f" --steps {given.steps}" * (given.steps is not None) + " --further" * given.further
     metadata = {
         "what": given.what,
         "profile": chosen.name,
         "size": chosen.size,
         "seed": given.seed,
-        "steps": course[-1]["step"],
-        "of_steps": task.steps,
+        "steps": done,
         "quality": course[-1],
-        "command": f"python -m mofa_lib.training --what {given.what} --profile {chosen.name} --seed {given.seed}"
-        + (" --further" if given.further else ""),
+        "command": command,
         **task.metadata,
     }
     for path in save_weights(given.what, chosen.name, task.objective.network.state_dict(), metadata, given.out):

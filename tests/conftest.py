@@ -70,21 +70,24 @@ def unchecked():
 
 
 class FakeGPU:
-    """A GPU that has shapes and devices but no values; it refuses operations on tensors of two devices."""
+    """A device that has shapes but no values, and that refuses to work with tensors of another device.
+
+    It is called `meta`, where torch can also go backward without hardware, or `cuda`.
+    """
 
     def __init__(self):
         self.mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
 
-    def move(self, module: torch.nn.Module) -> torch.nn.Module:
+    def move(self, module: torch.nn.Module, device: str = "meta") -> torch.nn.Module:
         """Put the parameters and buffers of a module there, in place."""
         with self.mode:
             for part in module.modules():
                 for name, value in part._parameters.items():
                     if value is not None:
-                        part._parameters[name] = torch.nn.Parameter(torch.empty(value.shape, device="meta"))
+                        part._parameters[name] = torch.nn.Parameter(torch.empty(value.shape, device=device))
                 for name, value in part._buffers.items():
                     if value is not None:
-                        part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device="meta")
+                        part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=device)
         return module
 
 

@@ -8,7 +8,6 @@ import torch
 
 from mofa_lib import CodeDistance, FaceCode, LatentAttack, MoFA, RenderedFaces, fgsm, load_pretrained
 from mofa_lib.attack import WEIGHTS, quantize
-from mofa_lib.face_code import GROUPS
 from mofa_lib.morphable import MorphableModel
 
 READINGS = [
@@ -290,17 +289,14 @@ def test_quantized_pictures_survive_a_byte():
 def test_runs_on_one_device(tiny_tensors, fake_gpu):
     mofa = MoFA(MorphableModel(tiny_tensors, "tiny"), size=32).eval().requires_grad_(False)
     with fake_gpu.mode:
-        distances = [CodeDistance(fake_gpu.move(mofa).model)]
+        before = CodeDistance(mofa.model)  # made on the CPU, used where the codes are
+        after = CodeDistance(fake_gpu.move(mofa).model)
         images, targets = (torch.rand(2, 3, 32, 32, device="meta") for _ in range(2))
-        for distance in distances:
+        for distance in (before, after):
+            result = LatentAttack(mofa.encode, distance, steps=2, penalty=0.1)(images, targets)
+            assert {t.device.type for t in (result.images, result.distance, result.course)} == {"meta"}
             target = mofa.encode(targets)
-            u = torch.zeros_like(images, requires_grad=True)
-            objective = distance(mofa.encode((images + 0.1 * u).clamp(0, 1)), target)
-            (u.grad,) = torch.autograd.grad(objective.sum(), u)
-            torch.optim.Adam([u], lr=0.1).step()
-            assert u.device.type == objective.device.type == "meta"
-            LatentAttack(mofa.encode, distance, steps=2)(images, targets)
-            fgsm(lambda x: -distance(mofa.encode(x), target), images, 0.1)
+            assert fgsm(lambda x: -distance(mofa.encode(x), target), images, 0.1).device.type == "meta"  # noqa: B023
 
 
 def test_the_shipped_mofa_is_moved_to_the_target():
@@ -310,12 +306,15 @@ def test_the_shipped_mofa_is_moved_to_the_target():
     where = next(mofa.parameters(), mofa.scales).device
     images, targets = faces.batch([0, 4]).to(where), faces.batch([4, 0]).to(where)
     distance = CodeDistance(mofa.model)
-    result = LatentAttack(mofa.encode, distance, epsilon=8 / 255, steps=15)(images, targets)
-    before = result.course[0]
-    assert (result.distance < 0.6 * before).all()
-    saved = quantize(result.images)
-    assert (saved - images).abs().max() <= 8.01 / 255
-    assert (distance(mofa.encode(saved), mofa.encode(targets)) < 0.65 * before).all()
-    noise = 8 / 255 * torch.randn(images.shape, generator=seeded(0)).sign().to(where)
-    assert (distance(mofa.encode((images + noise).clamp(0, 1)), mofa.encode(targets)) > 0.8 * before).all()
-    assert all(getattr(mofa.encode(images), group).isfinite().all() for group in GROUPS)
+
+    def gained(pictures):
+        return 1 - distance(mofa.encode(pictures), mofa.encode(targets)) / distance(
+            mofa.encode(images), mofa.encode(targets)
+        )
+
+    attacked = LatentAttack(mofa.encode, distance, epsilon=0.05, steps=15)(images, targets).images
+    saved = quantize(attacked)
+    assert (saved - images).abs().max() <= 0.05 + 0.5 / 255
+    assert (gained(saved) > 0.3).all() and (gained(saved) > 0.9 * gained(attacked)).all()
+    noise = 0.05 * torch.randn(images.shape, generator=seeded(0)).sign().to(where)
+    assert (gained((images + noise).clamp(0, 1)) < 0.3 * gained(saved)).all()

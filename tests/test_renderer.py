@@ -8,6 +8,8 @@ import torch
 from mofa_lib import FaceCode, FaceRenderer
 from mofa_lib.camera import Camera
 from mofa_lib.face_code import GROUPS, group_sizes
+from mofa_lib.lighting import vertex_normals
+from mofa_lib.morphable import MorphableModel
 from mofa_lib.raster import interpolate, rasterize
 
 Y00, Y1M, Y10, Y11 = range(4)
@@ -71,7 +73,7 @@ def test_light_comes_from_where_the_harmonics_say(model, renderer, harmonic, bri
     plain, lit = renderer(FaceCode.mean(model)), renderer(code_with(model, illumination={9 + harmonic: 0.5}))
     change = (lit.image - plain.image)[0]
     assert not change[[0, 2]].any()
-    assert change[1][brighter].sum() > 5 and change[1][darker].sum() < -1
+    assert change[1][brighter].sum() > 2 and change[1][darker].sum() < -1
 
 
 def test_shading_turns_with_the_camera_s_frame_not_with_the_head(model, renderer):
@@ -80,8 +82,6 @@ def test_shading_turns_with_the_camera_s_frame_not_with_the_head(model, renderer
     turned = code_with(model, rotation={1: 0.5}, **front)
     plain = renderer(code_with(model, rotation={1: 0.5})).image
     ratio = (renderer(turned).image / plain.clamp(min=1e-6))[0, 1]
-    from mofa_lib.lighting import vertex_normals
-
     rendering = renderer(turned)
     normal = interpolate(rendering.fragments, model.faces, vertex_normals(rendering.vertices, model.faces))[0]
     seen = rendering.mask[0, 0] > 0
@@ -119,12 +119,15 @@ def test_gradients_are_finite_differences(tiny_model, group):
     same = (here.fragments.face == below.fragments.face) & (here.fragments.face == above.fragments.face)
     same &= here.fragments.face >= 0
     assert same.float().sum() > 0.95 * here.mask.sum() > 50
-    for at in (lambda r: (r.image * weights * same[:, None]).sum(), lambda r: (r.landmarks * weights[0, 0, :2, 0]).sum()):
+    for name, at in {
+        "picture": lambda r: (r.image * weights * same[:, None]).sum(),
+        "landmarks": lambda r: (r.landmarks * weights[0, 0, :2, 0]).sum(),
+    }.items():
         (gradient,) = torch.autograd.grad(at(here), z, retain_graph=True)
         numeric = (at(above) - at(below)) / (2 * step)
         torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-5, atol=1e-6)
-    if group in ("shape", "appearance", "rotation"):
-        assert numeric.abs() > 1e-3 or group == "appearance"
+        moves = name == "picture" or group not in ("appearance", "illumination")
+        assert (numeric.abs() > 1e-3) == moves, name
 
 
 def test_the_paste_shows_the_face_and_the_picture_around_it(tiny_model):
@@ -155,8 +158,6 @@ def test_a_picture_has_pixels(tiny_model):
 
 
 def test_runs_on_one_device(tiny_tensors, fake_gpu):
-    from mofa_lib.morphable import MorphableModel
-
     renderer = fake_gpu.move(FaceRenderer(MorphableModel(tiny_tensors, "tiny"), 16))
     with fake_gpu.mode:
         z = torch.randn(2, 42, device="meta", requires_grad=True)

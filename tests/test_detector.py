@@ -1,0 +1,198 @@
+"""Table 1's chain, the scores of Eq. 2–6, and thresholds that keep their promise."""
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import jensenshannon
+from torch import nn
+
+from mofa_lib import Detector, RenderedFaces, load_detector, profiles
+from mofa_lib.detector import ReformingAutoencoder, build, calibrate, flagged, jensen_shannon, reconstruction_loss
+from mofa_lib.identity import IdentityClassifier
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("size", "encoder", "sides", "channels"),
+    [
+        (112, "resnet18", [7, 14, 28, 56, 112], [256, 128, 128, 64, 3]),
+        (224, "resnet50", [7, 14, 28, 56, 112, 224], [256, 128, 128, 64, 32, 3]),
+    ],
+)
+def test_the_chain_of_table_1(size, encoder, sides, channels):
+    with torch.device("meta"):  # shapes without numbers
+        network = ReformingAutoencoder(size, encoder)
+        assert network.latent.out_features == 1024
+        x, found = torch.empty(2, 256, 2, 2), []
+        for layer in network.decoder:
+            x = layer(x)
+            if isinstance(layer, nn.ConvTranspose2d):
+                found.append((x.shape[1], x.shape[2], x.shape[3]))
+        assert found == [(c, s, s) for c, s in zip(channels, sides, strict=True)]
+        kinds = [type(layer).__name__ for layer in network.decoder]
+        assert kinds == ["ConvTranspose2d", "BatchNorm2d", "ReLU"] * (len(sides) - 1) + ["ConvTranspose2d", "Sigmoid"]
+        assert [layer.kernel_size[0] for layer in network.decoder if isinstance(layer, nn.ConvTranspose2d)] == [
+            7,
+            *[4] * (len(sides) - 1),
+        ]
+
+
+def test_pictures_come_out_as_pictures():
+    network = ReformingAutoencoder().eval()
+    drawn = network(torch.rand(2, 3, 112, 112, generator=seeded()))
+    assert drawn.shape == (2, 3, 112, 112) and drawn.dtype == torch.float32
+    assert 0 <= drawn.min() and drawn.max() <= 1 and drawn[0].std() > 0
+    with pytest.raises(ValueError, match="lie in"):
+        network(torch.full((1, 3, 112, 112), 2.0))
+
+
+@pytest.mark.parametrize("size", [64, 113, 448])
+def test_other_sizes_are_refused(size):
+    with pytest.raises(ValueError, match=f"the sizes 112 and 224, not {size}"):
+        ReformingAutoencoder(size)
+
+
+@pytest.mark.parametrize("name", list(profiles.PROFILES))
+def test_every_profile_s_size_has_a_chain(name):
+    with torch.device("meta"):
+        assert build(profiles.profile(name)).size == profiles.profile(name).size
+
+
+def test_eq_2_is_a_norm_and_not_its_square():
+    rng = np.random.default_rng(0)
+    a, b = rng.random((4, 3, 5, 5)), rng.random((4, 3, 5, 5))
+    found = reconstruction_loss(torch.from_numpy(a).float(), torch.from_numpy(b).float())
+    np.testing.assert_allclose(found, np.linalg.norm((a - b).reshape(4, -1), axis=1), rtol=1e-5)
+
+
+def test_eq_2_of_a_perfect_picture_has_a_gradient():
+    images = torch.rand(1, 3, 4, 4, generator=seeded()).requires_grad_()
+    (gradient,) = torch.autograd.grad(reconstruction_loss(images, images.detach()).sum(), images)
+    assert not gradient.any()
+
+
+def test_jensen_shannon_is_scipy_s():
+    p, q = (torch.softmax(3 * torch.randn(20, 9, generator=seeded(s)), 1) for s in (0, 1))
+    expected = [jensenshannon(a, b) ** 2 for a, b in zip(p.double().numpy(), q.double().numpy(), strict=True)]
+    np.testing.assert_allclose(jensen_shannon(p, q), expected, atol=1e-6)
+    torch.testing.assert_close(jensen_shannon(p, q), jensen_shannon(q, p))
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "value"),
+    [([1.0, 0.0], [0.0, 1.0], math.log(2)), ([0.3, 0.7], [0.3, 0.7], 0.0), ([1.0, 0.0], [0.5, 0.5], 0.2157615)],
+)
+def test_jensen_shannon_with_zeros(p, q, value):
+    assert float(jensen_shannon(torch.tensor([p]), torch.tensor([q]))) == pytest.approx(value, abs=1e-6)
+
+
+def test_scores_are_norms_and_opinions(tiny_model):
+    """With a reconstruction, an encoder and a classifier that can be written down."""
+    images = torch.rand(3, 3, 4, 4, generator=seeded())
+    drawn = (images + 0.1 * torch.randn(images.shape, generator=seeded(1))).clamp(0, 1)
+    classifier = IdentityClassifier(nn.Sequential(nn.Flatten(), nn.Linear(48, 256)), 5).eval()
+    given = []
+
+    def reconstruct(x):
+        given.append(x)
+        return drawn
+
+    scores = Detector(reconstruct, classifier, lambda x: x, temperature=2.0).scores(images)
+    assert len(given) == 1 and given[0] is images
+    difference = (images - drawn).flatten(1).numpy()
+    for name, order in {"l1": 1, "l2": 2, "linf": np.inf}.items():
+        np.testing.assert_allclose(scores[name], np.linalg.norm(difference, order, axis=1), rtol=1e-5)
+    with torch.no_grad():
+        p, q = (torch.softmax(classifier(x) / 2, 1).double().numpy() for x in (images, drawn))
+        a, b = (classifier.features(x).double().numpy() for x in (images, drawn))
+    js = [jensenshannon(x, y) ** 2 for x, y in zip(p, q, strict=True)]
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    np.testing.assert_allclose(scores["js"].detach(), js, atol=1e-6)
+    np.testing.assert_allclose(scores["cosine"].detach(), 1 - cosine, atol=1e-5)
+    assert set(scores) == {"l1", "l2", "linf", "js", "cosine"}
+
+
+def test_a_perfect_reconstruction_is_not_suspicious():
+    classifier = IdentityClassifier(nn.Sequential(nn.Flatten(), nn.Linear(48, 256)), 5).eval()
+    scores = Detector(lambda x: x, classifier, lambda x: x).scores(torch.rand(2, 3, 4, 4))
+    assert all(value.abs().max() < 1e-5 for value in scores.values())
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize(("count", "alpha", "rank"), [(19, 0.05, 19), (99, 0.05, 95), (200, 0.05, 191), (9, 0.5, 5)])
+def test_the_threshold_is_the_conformal_rank(count, alpha, rank):
+    scores = torch.randperm(count, generator=seeded()).float() + 1
+    assert calibrate(scores, alpha) == rank
+
+
+def test_the_rank_does_not_suffer_from_rounding():
+    """⌈(n+1)(1−α)⌉ in exact arithmetic, for every n and every whole percentage."""
+    for percent in (1, 2, 5, 10, 15, 20, 45):
+        alpha = Fraction(percent, 100)
+        for count in range(1, 400):
+            rank = math.ceil((count + 1) * (1 - alpha))
+            if rank <= count:
+                found = calibrate(torch.arange(1, count + 1).float(), percent / 100)
+                assert found == rank, (count, percent)
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(40, 0.05), (40, 0.2), (19, 0.05)])
+def test_at_most_the_promised_share_of_new_faces_is_flagged(count, alpha):
+    """Over many calibrations: the realised rate is 1 − rank/(n+1), just under α."""
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(2000):
+        threshold = calibrate(torch.from_numpy(rng.exponential(size=count)), alpha)
+        rates.append(math.exp(-threshold))  # what a new score exceeds it with
+    rank = math.ceil((count + 1) * (1 - alpha))
+    assert np.mean(rates) == pytest.approx(1 - rank / (count + 1), abs=4 * np.std(rates) / 2000**0.5)
+    assert np.mean(rates) <= alpha * 1.05
+
+
+@pytest.mark.parametrize(("count", "alpha", "least"), [(18, 0.05, 19), (98, 0.01, 99), (0, 0.5, 1)])
+def test_too_few_scores_are_refused(count, alpha, least):
+    with pytest.raises(ValueError, match=f"{count} calibration scores cannot fix .* take at least {least}"):
+        calibrate(torch.rand(count), alpha)
+    calibrate(torch.rand(least), alpha)
+
+
+def test_flags_are_scores_above_their_thresholds():
+    scores = {"l1": torch.tensor([1.0, 2.0, 3.0]), "js": torch.tensor([0.0, 0.5, 0.1])}
+    found = flagged(scores, {"l1": 2.0, "js": 0.1})
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "l1": [False, False, True],
+        "js": [False, True, False],
+    }
+
+
+# On weights
+
+
+def test_missing_weights_name_the_command(cache, monkeypatch):
+    monkeypatch.setitem(profiles.PROFILES, "gpu", replace(profiles.PROFILES["cpu"], name="gpu", weights="gpu"))
+    with pytest.raises(FileNotFoundError, match="--what detector --profile gpu"):
+        load_detector("gpu")
+
+
+def test_the_shipped_detector_draws_faces_that_it_never_saw():
+    detector = load_detector("cpu")
+    where = detector.reconstruct.pixel_mean.device
+    images = RenderedFaces("test", 8, size=112).batch(slice(0, 8)).to(where)
+    with torch.no_grad():
+        scores = detector.scores(images)
+        drawn = detector.reconstruct(images)
+    assert not detector.reconstruct.training
+    average = images.mean(0, keepdim=True)
+    assert (drawn - images).square().mean() < 0.4 * (average - images).square().mean()
+    for name, value in scores.items():
+        assert value.shape == (8,) and value.isfinite().all() and (value > 0).all(), name
+    assert scores["js"].max() <= math.log(2)

@@ -1,0 +1,196 @@
+"""Rendered faces: reproducible, identity-disjoint, true to their ground truth, and safe against a broken cache."""
+
+import numpy as np
+import pytest
+import torch
+
+from mofa_lib import RenderedFaces
+from mofa_lib.alignment import five_point_template, five_points
+from mofa_lib.camera import Camera, pose
+from mofa_lib.face_data import SPLITS
+
+SIZE = 32
+
+
+def faces(split: str = "test", count: int = 6, **given) -> RenderedFaces:
+    return RenderedFaces(split, count, **{"size": SIZE, "per_identity": 2, **given})
+
+
+def test_a_seed_is_a_data_set(tmp_path, monkeypatch):
+    """Drawn twice, in two empty caches."""
+    drawn = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("MOFA_CACHE", str(tmp_path / name))
+        drawn.append(faces())
+    assert drawn[0].images.equal(drawn[1].images) and drawn[0].landmarks.equal(drawn[1].landmarks)
+
+
+def test_more_pictures_begin_with_the_same_ones(cache):
+    few, many = faces(count=4), faces(count=7)
+    assert many.images[:4].equal(few.images) and many.landmarks[:4].equal(few.landmarks)
+
+
+def test_splits_and_seeds_are_other_people(cache):
+    sets = {(split, seed): faces(split, 3, seed=seed) for split in SPLITS for seed in (0, 1)}
+    people = {
+        (key, identity): data[2 * identity].vertices - data[2 * identity].vertices.mean(0)
+        for key, data in sets.items()
+        for identity in (0, 1)
+    }
+    names = list(people)
+    for i, a in enumerate(names):
+        for b in names[:i]:
+            assert (people[a] - people[b]).norm(dim=1).mean() > 1, (a, b)
+
+
+def test_pictures_of_one_person_are_different_pictures_of_one_head(cache):
+    data = faces(count=4)
+    assert data.identities.tolist() == [0, 0, 1, 1] and [data[i].identity for i in range(4)] == [0, 0, 1, 1]
+    assert data[0].attributes == data[1].attributes != data[2].attributes
+    assert (data[0].image - data[1].image).abs().mean() > 0.01
+    ears = data[0].vertices[:, 2] < -40  # no facial action moves the back of the head
+
+    def apart(i, j):
+        return float((data[i].vertices - data[j].vertices)[ears].norm(dim=1).mean())
+
+    assert apart(0, 1) < 0.5 < 1 < apart(1, 2)
+
+
+def test_a_face_s_parts_fit_together(cache, model):
+    data = faces(count=3)
+    assert len(data) == 3 and data.images.shape == (3, 3, SIZE, SIZE) and data.images.dtype == torch.uint8
+    for i in range(3):
+        face = data[i]
+        assert face.image.equal(data.batch([i])[0]) and face.landmarks.equal(data.landmarks[i])
+        assert face.image.mul(255).sub(data.images[i]).abs().max() < 1e-4  # [0, 1], on the 8-bit grid
+        assert face.vertices.shape == model.mean_shape.shape
+        assert 0 < face.landmarks.min() and face.landmarks.max() < SIZE
+        assert set(face.attributes) == {"age", "gender", "weight", "african", "asian", "caucasian"}
+        away = (five_points(face.landmarks) - five_point_template(SIZE)).norm(dim=1)
+        assert away.mean() < 0.08 * SIZE
+
+
+def test_landmarks_are_the_posed_vertices(cache, model):
+    """Some head pose and a similarity in the picture take the vertices of a face to its landmarks."""
+    from scipy.optimize import least_squares
+
+    data = faces(count=3)
+    for i in range(3):
+        marks = data[i].vertices[model.landmarks].double()
+
+        def misfit(given, marks=marks, i=i):
+            turn = torch.from_numpy(given[:3])[None]
+            seen = Camera().project(pose(marks[None], turn, torch.zeros(1, 3).double()), SIZE)[0, :, :2]
+            return (given[3] * seen + torch.from_numpy(given[4:6]) - data.landmarks[i]).flatten().numpy()
+
+        fitted = least_squares(misfit, [0, 0, 0, 1, 0, 0])
+        assert np.sqrt(np.mean(fitted.fun**2)) < 0.01 * SIZE
+        assert np.abs(fitted.x[:3]).max() < 0.9
+
+
+def test_batches_take_lists_slices_and_tensors(cache):
+    data = faces(count=4)
+    for index in ([1, 3], slice(1, 4, 2), torch.tensor([1, 3])):
+        assert data.batch(index).mul(255).round().byte().equal(data.images[[1, 3]])
+
+
+@pytest.mark.parametrize(("count", "per_identity"), [(6, 2), (7, 2), (7, 3), (4, 1)])
+def test_pairs_show_two_people_and_never_come_twice(cache, count, per_identity):
+    data = faces(count=count, per_identity=per_identity, size=8)
+    people = data.identities
+    possible = int((people[:, None] != people[None]).sum())
+    for wanted in (1, count, possible):
+        original, target = data.pairs(wanted)
+        assert len(original) == len(target) == wanted
+        assert (people[original] != people[target]).all()
+        assert 0 <= int(target.min()) and int(target.max()) < count
+        assert len({*zip(original.tolist(), target.tolist(), strict=True)}) == wanted
+    assert data.pairs(count)[0].sort().values.equal(torch.arange(count))  # everybody once before anybody twice
+    assert all(a.equal(b) for a, b in zip(data.pairs(3), data.pairs(3), strict=True))
+
+
+def test_pairs_need_two_people(cache):
+    with pytest.raises(ValueError, match="at least two people: raise count"):
+        faces(count=2).pairs(1)
+
+
+def test_more_pairs_than_there_are_is_an_error(cache):
+    with pytest.raises(ValueError, match="pairs"):
+        faces(count=3, size=8).pairs(5)  # two people, four ordered pairs
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"split": "holdout"}, "no split 'holdout': choose one of train, validation, calibration, test"),
+        ({"count": 0}, "count ≥ 1"),
+        ({"size": 4}, "size ≥ 8"),
+        ({"per_identity": 0}, "per_identity ≥ 1"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_wrong_requests_are_refused(cache, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        faces(**{"split": "test", "count": 2, **wrong})
+    assert not list(cache.glob("**/*.npy"))
+
+
+@pytest.mark.parametrize("index", [3, -1])
+def test_there_is_no_face_beyond_the_last(cache, index):
+    data = faces(count=3)
+    with pytest.raises(IndexError, match=f"There are 3 faces; there is no face {index}"):
+        data[index]
+
+
+# The cache
+
+
+def test_pictures_are_drawn_once(cache, monkeypatch):
+    first = faces()
+    monkeypatch.setattr(RenderedFaces, "_draw", lambda *given: pytest.fail("drawn again"))
+    again = faces()
+    assert again.images.equal(first.images) and again.landmarks.equal(first.landmarks)
+
+
+def test_changing_a_picture_does_not_change_the_cache(cache):
+    data = faces()
+    kept = data.images.clone()
+    data.images.zero_()
+    assert faces().images.equal(kept)
+
+
+def test_a_drawing_that_was_interrupted_is_done_again(cache, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            faces()
+    assert faces().images.any()
+
+
+@pytest.mark.parametrize("name", ["images.npy", "landmarks.npy"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "deleted"])
+def test_a_damaged_cache_is_drawn_again(cache, name, damage):
+    """Or refused with a sentence that says what to delete."""
+    expected = faces().images.clone()
+    (path,) = cache.glob(f"**/{name}")
+    if damage == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: 200 if damage == "truncated" else 0])
+    try:
+        found = faces()
+    except ValueError as error:
+        assert "delete" in str(error) and str(path.parent) in str(error)
+    else:
+        assert found.images.equal(expected) and found.landmarks.shape == (6, 68, 2)
+
+
+def test_the_recipe_knows_every_module_that_draws():
+    """What decides how a face looks must be part of the cache's name."""
+    import inspect
+
+    from mofa_lib import face_data
+
+    source = inspect.getsource(face_data._recipe)
+    for module in ("exemplars", "skin", "studio", "raster", "lighting", "camera", "alignment"):
+        assert module in source, module

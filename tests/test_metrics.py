@@ -1,0 +1,124 @@
+"""Errors and intervals against closed forms, other libraries and simulation."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from skimage.metrics import peak_signal_noise_ratio
+
+from mofa_lib.metrics import auroc, auroc_interval, geometric_error, landmark_error, linf, mean_interval, psnr, rate
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_geometric_error_forgives_rigid_motion_only():
+    true = 50 * torch.randn(4, 30, 3, generator=seeded())
+    found = true + torch.randn(4, 30, 3, generator=seeded(1))
+    turn = torch.from_numpy(Rotation.random(4, random_state=0).as_matrix()).float()
+    moved = found @ turn.transpose(1, 2) + torch.tensor([10.0, -20.0, 30.0])
+    torch.testing.assert_close(geometric_error(moved, true), geometric_error(found, true), atol=1e-3, rtol=0)
+    assert geometric_error(true @ turn.transpose(1, 2), true).max() < 1e-3
+    assert geometric_error(1.1 * true, true).min() > 1
+    assert geometric_error(true * torch.tensor([-1.0, 1, 1]), true).min() > 1
+
+
+def test_geometric_error_is_a_mean_distance():
+    """A cross whose arms grow by 2 mm each."""
+    cross = 10 * torch.cat([torch.eye(3), -torch.eye(3)])[None]
+    torch.testing.assert_close(geometric_error(1.2 * cross, cross), torch.tensor([2.0]), atol=1e-4, rtol=0)
+
+
+def test_landmark_error_is_a_mean_distance():
+    true = torch.zeros(2, 2, 2)
+    found = torch.tensor([[[3.0, 4.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    assert landmark_error(found, true).tolist() == [3.0, 0.0]
+
+
+def test_linf_is_in_grey_levels():
+    perturbation = torch.zeros(2, 3, 4, 4)
+    perturbation[0, 1, 2, 3] = -8 / 255
+    assert linf(perturbation).tolist() == pytest.approx([8.0, 0.0])
+
+
+def test_psnr_is_skimage_s():
+    a, b = (torch.rand(3, 3, 6, 6, generator=seeded(s)) for s in (0, 1))
+    expected = [peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=1.0) for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(psnr(a, b), expected, rtol=1e-5)
+    assert psnr(a, a).isinf().all()
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (3, 10), (10, 10), (190, 200), (1, 1)])
+@pytest.mark.parametrize(("confidence", "z"), [(0.95, 1.959963985), (0.9, 1.644853627)])
+def test_rates_have_wilson_s_interval(hits, count, confidence, z):
+    p = hits / count
+    centre, half = p + z**2 / (2 * count), z * np.sqrt(p * (1 - p) / count + z**2 / (4 * count**2))
+    expected = p, (centre - half) / (1 + z**2 / count), (centre + half) / (1 + z**2 / count)
+    found = rate(torch.arange(count) < hits, confidence)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_bootstrap_covers_the_mean():
+    rng = np.random.default_rng(0)
+    covered = []
+    for trial in range(200):
+        mean, low, high = mean_interval(torch.from_numpy(rng.exponential(2.0, 80)), seed=trial, draws=300)
+        assert low <= mean <= high
+        covered.append(low <= 2.0 <= high)
+    assert 0.88 <= np.mean(covered) <= 0.99
+
+
+def test_pictures_of_one_person_count_together():
+    """Eight copies of each person's value: the interval by person is that of the people alone, not narrower."""
+    values = torch.randn(30, generator=seeded())
+    copies, people = values.repeat_interleave(8), torch.arange(30).repeat_interleave(8)
+    alone, grouped, naive = mean_interval(values), mean_interval(copies, people), mean_interval(copies)
+    assert grouped == pytest.approx(alone, abs=1e-9)
+    assert naive[2] - naive[1] < 0.6 * (grouped[2] - grouped[1])
+
+
+def test_groups_of_unequal_size_are_weighted_by_their_values():
+    values, people = torch.tensor([1.0, 1.0, 1.0, 5.0]), torch.tensor([7, 7, 7, 2])
+    mean, low, high = mean_interval(values, people)
+    assert (mean, low, high) == (2.0, 1.0, 5.0)
+
+
+def test_auroc_is_the_share_of_ordered_pairs():
+    rng = np.random.default_rng(0)
+    negative, positive = rng.integers(0, 6, 40).astype(float), rng.integers(2, 9, 30).astype(float)
+    wins = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+    found = auroc(torch.from_numpy(negative), torch.from_numpy(positive))
+    assert found == pytest.approx(np.mean(wins))
+    assert auroc(torch.from_numpy(positive), torch.from_numpy(negative)) == pytest.approx(1 - found)
+
+
+@pytest.mark.parametrize(
+    ("negative", "positive", "value"), [([0, 1], [2, 3], 1), ([2, 3], [0, 1], 0), ([1, 1], [1, 1], 0.5)]
+)
+def test_auroc_at_its_ends(negative, positive, value):
+    assert auroc(torch.tensor(negative).float(), torch.tensor(positive).float()) == value
+
+
+def test_the_interval_of_auroc_covers_the_truth():
+    """Two Gaussians one apart: Φ(1/√2) = 0.7602."""
+    rng = np.random.default_rng(1)
+    covered = []
+    for trial in range(40):
+        negative, positive = (torch.from_numpy(rng.normal(mean, 1, 50)) for mean in (0, 1))
+        value, low, high = auroc_interval(negative, positive, seed=trial, draws=60)
+        assert low <= value <= high
+        covered.append(low <= 0.7602 <= high)
+    assert np.mean(covered) >= 0.8
+
+
+@pytest.mark.parametrize("function", [mean_interval, rate])
+def test_values_may_carry_a_graph(function):
+    """As the scores of a detector do."""
+    assert function(torch.rand(5, requires_grad=True))
+
+
+def test_scores_may_carry_a_graph():
+    scores = torch.rand(5, requires_grad=True)
+    assert auroc(scores, scores) == 0.5
+    assert auroc_interval(scores, scores, draws=3)
