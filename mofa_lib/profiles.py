@@ -44,7 +44,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile("smoke", "cpu", 112, "small", "resnet18", 8, 4, 8, 20, 5e-4, 8, 20, 1e-3, 8, 8),
-    "cpu": Profile("cpu", "cpu", 112, "small", "resnet18", 1000, 20, 32, 9_000, 5e-4, 32, 5_000, 1e-3, 8, 200),
+    "cpu": Profile("cpu", "cpu", 112, "small", "resnet18", 1000, 20, 32, 9_000, 5e-4, 32, 4_000, 1e-3, 8, 200),
     "gpu": Profile("gpu", "gpu", 224, "resnet50", "resnet50", 5000, 20, 32, 60_000, 3e-4, 128, 24_000, 1e-3, 16, 1000),
     "paper": Profile("paper", "paper", 224, "vgg19", "resnet50", 8000, 20, 5, 200_000, 0.1, 128, 38_000, 0.1, 16, 1000),
 }
