@@ -102,6 +102,7 @@ def head(
             axes_helper=0,
             lighting=0.6,
         )
+        plot.snapshot_type = "online"  # scripts by their addresses, which are replaced below
         plot.camera = [60, 30, 430, 0, 0, 0, 0, 1, 0]
         triangles = faces.cpu().numpy().astype(np.uint32)
         mesh = k3d.mesh(points[0], triangles, colors=hexed[0], flat_shading=False, side="double")
@@ -109,7 +110,8 @@ def head(
             mesh.vertices = {str(t): p for t, p in enumerate(points)}
             mesh.colors = {str(t): c for t, c in enumerate(hexed)}
         plot += mesh
-        page = plot.get_snapshot(9, "" if frames == 1 else _SLIDER.replace("LAST", str(frames - 1)))
+        slider = _SLIDER.replace("LAST", str(frames - 1)) if frames > 1 else ""
+        page = plot.get_snapshot(9, additional_js_code=slider)
     for local, public in (REQUIRE, VIEWER):
         rescue = f"document.write('<script src=&quot;{public}&quot;><\\/script>')"
         page = page.replace(f'<script src="{public}"></script>', f'<script src="{local}" onerror="{rescue}"></script>')
