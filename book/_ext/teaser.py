@@ -10,7 +10,7 @@ import torch
 from mofa_lib import CodeDistance, LatentAttack, RenderedFaces, load_pretrained, show
 from mofa_lib.attack import quantize
 
-EPSILON = 8 / 255
+EPSILON = 0.05  # the paper's value
 SEED = 0
 
 
@@ -22,9 +22,8 @@ def main() -> None:
     pictures = torch.cat([original, adversarial, target])
     with torch.no_grad():
         drawn = mofa(pictures).over(torch.ones_like(pictures))
-    figure = show.grid(
-        {"picture": pictures, "reconstruction": drawn}, ["original", "adversarial, ±8/255", "target"], width=1.9
-    )
+    headings = ["original", f"adversarial, ±{round(255 * EPSILON)}/255", "target"]
+    figure = show.grid({"picture": pictures, "reconstruction": drawn}, headings, width=1.9)
     figure.savefig(Path(__file__).parents[1] / "_static" / "teaser.png", dpi=130)
 
 
