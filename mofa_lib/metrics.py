@@ -9,12 +9,20 @@ from torch import Tensor
 from mofa_lib.exemplars import rigid_alignment
 
 
-def geometric_error(found: Float[Tensor, "B V 3"], true: Float[Tensor, "B V 3"]) -> Float[Tensor, " B"]:
-    """Mean distance of corresponding vertices after the best rigid motion, mm."""
+def geometric_error(
+    found: Float[Tensor, "B V 3"], true: Float[Tensor, "B V 3"], scale: bool = False
+) -> Float[Tensor, " B"]:
+    """Mean distance of corresponding vertices after the best rigid motion, mm.
+
+    Args:
+        scale: also find the best size, because one picture does not show how large a head is.
+    """
     errors = []
     for a, b in zip(found, true, strict=True):
-        rotation, translation = rigid_alignment(a, b)
-        errors.append((a @ rotation.T + translation - b).norm(dim=1).mean())
+        rotation, _ = rigid_alignment(a, b)
+        a, b = (a - a.mean(0)) @ rotation.T, b - b.mean(0)
+        size = (a * b).sum() / (a * a).sum() if scale else 1.0
+        errors.append((size * a - b).norm(dim=1).mean())
     return torch.stack(errors)
 
 
@@ -44,7 +52,7 @@ def mean_interval(
     values: Float[Tensor, " N"], groups: Tensor | None = None, seed: int = 0, draws: int = 2000
 ) -> tuple[float, float, float]:
     """Mean with a 95 % bootstrap interval; values of one group (a person, say) are drawn together."""
-    values = torch.as_tensor(values).double().numpy()
+    values = _array(values)
     groups = np.arange(len(values)) if groups is None else torch.as_tensor(groups).numpy()
     _, which = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(which, values), np.bincount(which)
@@ -55,7 +63,7 @@ def mean_interval(
 
 def auroc(negative: Float[Tensor, " N"], positive: Float[Tensor, " M"]) -> float:
     """Probability that an attacked picture scores higher than a benign one; ties count half."""
-    u = stats.mannwhitneyu(torch.as_tensor(positive).numpy(), torch.as_tensor(negative).numpy()).statistic
+    u = stats.mannwhitneyu(_array(positive), _array(negative)).statistic
     return float(u / (len(positive) * len(negative)))
 
 
@@ -64,13 +72,11 @@ def auroc_interval(
 ) -> tuple[float, float, float]:
     """AUROC with a 95 % bootstrap interval over both samples."""
     rng = np.random.default_rng(seed)
-    negative, positive = torch.as_tensor(negative), torch.as_tensor(positive)
-    drawn = [
-        auroc(
-            negative[torch.from_numpy(rng.integers(0, len(negative), len(negative)))],
-            positive[torch.from_numpy(rng.integers(0, len(positive), len(positive)))],
-        )
-        for _ in range(draws)
-    ]
+    negative, positive = _array(negative), _array(positive)
+    drawn = [auroc(rng.choice(negative, len(negative)), rng.choice(positive, len(positive))) for _ in range(draws)]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return auroc(negative, positive), float(low), float(high)
+
+
+def _array(values) -> np.ndarray:
+    return torch.as_tensor(values).detach().double().cpu().numpy()

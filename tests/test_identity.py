@@ -141,5 +141,5 @@ def test_a_classifier_of_another_face_model_s_codes_is_refused(small_gpu_profile
 
 
 def test_there_are_two_kinds(small_gpu_profile):
-    with pytest.raises(ValueError, match="reads \"codes\" or \"images\", not 'names'"):
+    with pytest.raises(ValueError, match='reads "codes" or "images", not \'names\''):
         load_identity("gpu", on="names")

@@ -24,6 +24,20 @@ def test_geometric_error_forgives_rigid_motion_only():
     assert geometric_error(true * torch.tensor([-1.0, 1, 1]), true).min() > 1
 
 
+def test_geometric_error_with_scale_forgives_size_and_finds_the_best_one():
+    true = 50 * torch.randn(1, 40, 3, generator=seeded(), dtype=torch.float64)
+    turn = torch.from_numpy(Rotation.from_euler("xyz", [0.3, -0.5, 0.2]).as_matrix())
+    assert geometric_error(1.3 * true @ turn.T + 7, true, scale=True) < 1e-9 < geometric_error(1.3 * true, true)
+    noisy = true + torch.randn(true.shape, generator=seeded(1), dtype=torch.float64)
+    plain = noisy - noisy.mean(1, keepdim=True)
+    aim = true - true.mean(1, keepdim=True)
+    squares = [float((s * plain - aim).square().sum()) for s in torch.linspace(0.9, 1.1, 201)]
+    best = 0.9 + 0.001 * int(np.argmin(squares))
+    assert geometric_error(noisy, true, scale=True) == pytest.approx(
+        float((best * plain - aim).norm(dim=2).mean()), abs=0.05
+    )
+
+
 def test_geometric_error_is_a_mean_distance():
     """A cross whose arms grow by 2 mm each."""
     cross = 10 * torch.cat([torch.eye(3), -torch.eye(3)])[None]
