@@ -63,8 +63,7 @@ def mean_interval(
 
 def auroc(negative: Float[Tensor, " N"], positive: Float[Tensor, " M"]) -> float:
     """Probability that an attacked picture scores higher than a benign one; ties count half."""
-    u = stats.mannwhitneyu(_array(positive), _array(negative)).statistic
-    return float(u / (len(positive) * len(negative)))
+    return _auroc(_array(negative), _array(positive))
 
 
 def auroc_interval(
@@ -73,10 +72,14 @@ def auroc_interval(
     """AUROC with a 95 % bootstrap interval over both samples."""
     rng = np.random.default_rng(seed)
     negative, positive = _array(negative), _array(positive)
-    drawn = [auroc(rng.choice(negative, len(negative)), rng.choice(positive, len(positive))) for _ in range(draws)]
+    drawn = [_auroc(rng.choice(negative, len(negative)), rng.choice(positive, len(positive))) for _ in range(draws)]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return auroc(negative, positive), float(low), float(high)
+    return _auroc(negative, positive), float(low), float(high)
 
 
 def _array(values) -> np.ndarray:
     return torch.as_tensor(values).detach().double().cpu().numpy()
+
+
+def _auroc(negative: np.ndarray, positive: np.ndarray) -> float:
+    return float(stats.mannwhitneyu(positive, negative).statistic / (len(positive) * len(negative)))
