@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).parent / "shipped"
 
 def cache_folder() -> Path:
     """Folder for rendered faces and own trained weights: $MOFA_CACHE, or ~/.cache/mofa_lib."""
-    return Path(os.environ.get("MOFA_CACHE", Path.home() / ".cache" / "mofa_lib"))
+    return Path(os.environ.get("MOFA_CACHE") or "~/.cache/mofa_lib").expanduser()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -28,8 +28,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def save_json(path: Path, content: Mapping) -> None:
@@ -88,8 +91,15 @@ def weights_paths(what: str, profile: str) -> list[Path]:
 def save_weights(
     what: str, profile: str, state: Mapping[str, Tensor], metadata: Mapping[str, object], folder: Path | None = None
 ) -> list[Path]:
-    """Write trained weights as float16, in parts, to a folder (by default in the cache), and say where."""
+    """Write trained weights as float16, in parts, to a folder (by default in the cache), and say where.
+
+    Raises:
+        ValueError: a weight is not finite, or too large for float16.
+    """
     half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    for key, value in half.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"The weights {key} have values that float16 cannot hold; the training has diverged.")
     parts: list[dict[str, Tensor]] = [{}]
     for key, value in half.items():
         if parts[-1] and sum(t.nbytes for t in parts[-1].values()) + value.nbytes > PART:
@@ -121,6 +131,9 @@ def load_weights(what: str, profile: str, **wanted: object) -> tuple[dict[str, T
             f"There are no weights of {what} for the profile {profile}; train them with: "
             f"python -m mofa_lib.training --what {what} --profile {profile}"
         )
+    parts = int(paths[0].stem.rpartition("of")[2])
+    if len(paths) != parts:
+        raise ValueError(f"Of {what}_{profile}, {len(paths)} of {parts} parts are in {paths[0].parent}; install again.")
     state, metadata = {}, {}
     for path in paths:
         part, metadata = load_tensors(path)

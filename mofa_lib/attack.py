@@ -65,7 +65,8 @@ class Attacked:
         images: adversarial pictures in [0, 1].
         perturbation: what was added, after clamping to [0, 1].
         distance: to the target, at the best iterate.
-        course: best distance so far, before the first step and after each one.
+        course: smallest objective so far (the distance, and the penalty if there is one), before the first step and
+            after each one.
     """
 
     images: Float[Tensor, "B 3 H W"]
@@ -77,8 +78,9 @@ class Attacked:
 class LatentAttack:
     """Algorithm 1 by projection: Adam on a bounded perturbation until the codes of picture and target agree.
 
-    The perturbation is bound · u with u in [−1, 1]; u is clipped after every step rather than inside the graph, where
-    the clip would kill its gradient (chapter 7 shows how). The best iterate is kept.
+    The perturbation is bound · u with u in [−1, 1]. After every step u is projected: to that box, and to where the
+    picture stays in [0, 1]. A clip inside the graph would kill the gradient (chapter 7 shows how). The best iterate is
+    kept.
 
     Args:
         encode: maps images to codes; frozen, in eval mode.
@@ -139,22 +141,24 @@ class LatentAttack:
             target = self.encode(targets)
         u = torch.zeros_like(images, requires_grad=True)
         optimizer = torch.optim.Adam([u], lr=self.rate)
+        unit = max(self.bound, 1e-12)
+        low, high = (-images / unit).clamp(min=-1), ((1 - images) / unit).clamp(max=1)
         best = torch.full_like(images[:, 0, 0, 0], torch.inf)
-        best_images, course = images.clone(), []
+        best_images, best_distance, course = images.clone(), best.clone(), []
         for step in range(self.steps + 1):
-            attacked = (images + self.bound * u).clamp(0, 1)
-            objective = self.distance(self.encode(attacked), target)
-            if self.penalty:
-                objective = objective + self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
+            attacked = images + self.bound * u
+            distance = self.distance(self.encode(attacked), target)
+            objective = distance + self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
             better = objective.detach() < best
             best = torch.where(better, objective.detach(), best)
-            best_images[better] = attacked.detach()[better]
+            best_distance = torch.where(better, distance.detach(), best_distance)
+            best_images[better] = attacked.detach()[better].clamp(0, 1)
             course.append(best)
             if step < self.steps:
                 (u.grad,) = torch.autograd.grad(objective.sum(), u)
                 optimizer.step()
-                u.data.clamp_(-1, 1)
-        return Attacked(best_images, best_images - images, best, torch.stack(course))
+                u.data = u.data.clamp(low, high)
+        return Attacked(best_images, best_images - images, best_distance, torch.stack(course))
 
 
 def fgsm(

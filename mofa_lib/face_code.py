@@ -58,6 +58,8 @@ class FaceCode:
 
     def __getitem__(self, index) -> "FaceCode":
         """The same parts for some faces of the batch; an integer keeps the batch axis."""
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(f"There are {len(self)} faces; there is no face {index}.")
         rows = slice(index, index + 1 or None) if isinstance(index, int) else index
         return FaceCode(*(getattr(self, field.name)[rows] for field in fields(self)))
 

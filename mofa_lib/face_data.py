@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from mofa_lib import exemplars, skin, studio
+from mofa_lib import alignment, camera, exemplars, lighting, raster, skin, studio
 from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import cache_folder, write_bytes
 from mofa_lib.studio import Person, Studio
@@ -61,17 +61,19 @@ class RenderedFaces(Dataset):
     def __init__(self, split: str, count: int, seed: int = 0, size: int = 112, per_identity: int = PER_IDENTITY):
         if split not in SPLITS:
             raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
-        if count < 1 or size < 8 or per_identity < 1:
+        if count < 1 or size < 8 or per_identity < 1 or seed < 0:
             raise ValueError(
-                f"RenderedFaces needs count ≥ 1, size ≥ 8 and per_identity ≥ 1, got {count}, {size} and {per_identity}."
+                f"RenderedFaces needs count ≥ 1, size ≥ 8, per_identity ≥ 1 and seed ≥ 0, "
+                f"got {count}, {size}, {per_identity} and {seed}."
             )
         self.split, self.count, self.seed, self.size, self.per_identity = split, count, seed, size, per_identity
         self.identities: Int[Tensor, " N"] = torch.arange(count) // per_identity
         folder = cache_folder() / "faces" / f"{split}-{count}-{seed}-{size}-{per_identity}-{_recipe()}"
-        if not (folder / "landmarks.npy").is_file():
+        arrays = self._read(folder)
+        if arrays is None:
             self._draw(folder)
-        self.images = torch.from_numpy(np.load(folder / "images.npy", mmap_mode="c"))
-        self.landmarks: Float[Tensor, "N 68 2"] = torch.from_numpy(np.load(folder / "landmarks.npy"))
+            arrays = self._read(folder)
+        self.images, self.landmarks = map(torch.from_numpy, arrays)
 
     def __len__(self) -> int:
         return self.count
@@ -91,18 +93,34 @@ class RenderedFaces(Dataset):
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
         """Indices of `count` originals and as many targets that show other people, without repetition of a pair."""
-        rng = np.random.default_rng([self.seed, 77])
-        people = int(self.identities[-1]) + 1
-        if people < 2:
+        people = self.identities.numpy()
+        possible = self.count**2 - int(np.square(np.bincount(people)).sum())
+        if not possible:
             raise ValueError("Pairs of original and target need pictures of at least two people: raise count.")
-        original = np.concatenate([rng.permutation(self.count) for _ in range(count // self.count + 1)])[:count]
-        step = rng.integers(1, people, count)
-        target = ((original // self.per_identity + step) % people) * self.per_identity
-        target = np.minimum(target + rng.integers(0, self.per_identity, count), self.count - 1)
-        return torch.from_numpy(original), torch.from_numpy(target)
+        if count > possible:
+            raise ValueError(f"{self.count} pictures make {possible} pairs, not {count}: raise the number of pictures.")
+        rng, pairs, turn = np.random.default_rng([self.seed, 77]), [], 0
+        while len(pairs) < count:  # in each turn every picture meets its next stranger
+            for original in rng.permutation(self.count):
+                strangers = np.flatnonzero(people != people[original])
+                if turn < len(strangers) and len(pairs) < count:
+                    order = np.random.default_rng([self.seed, 77, original]).permutation(strangers)
+                    pairs.append((original, order[turn]))
+            turn += 1
+        original, target = torch.tensor(np.array(pairs)).unbind(1)
+        return original, target
 
     def _photo_rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng([1, SPLITS.index(self.split), self.seed, index])
+
+    def _read(self, folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pictures and landmarks from the cache; nothing if they are not there, or damaged."""
+        try:
+            images, landmarks = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("images", "landmarks"))
+        except (OSError, ValueError, EOFError):
+            return None
+        whole = images.shape == (self.count, 3, self.size, self.size) and landmarks.shape == (self.count, 68, 2)
+        return (images, landmarks) if whole else None
 
     def _draw(self, folder: Path) -> None:
         images = np.empty((self.count, 3, self.size, self.size), np.uint8)
@@ -131,7 +149,7 @@ def _studio() -> Studio:
 def _recipe() -> str:
     """A short hash of all that decides how a rendered face looks: stale pictures are never read."""
     total = hashlib.sha256(exemplars.HEADS.read_bytes())
-    for module in (exemplars, skin, studio):
+    for module in (exemplars, skin, studio, raster, lighting, camera, alignment):
         total.update(Path(module.__file__).read_bytes())
     total.update(five_point_template(100).numpy().tobytes())
     return total.hexdigest()[:12]

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mofa_lib.artifacts import load_weights
 from mofa_lib.autoencoder import PIXEL_MEAN, PIXEL_STD, backbone, check_images
 from mofa_lib.face_code import FaceCode
+from mofa_lib.model_files import load_morphable_model
 from mofa_lib.profiles import Profile, device, profile
 
 WIDTH = 256
@@ -105,7 +106,8 @@ def load_identity(name: str = "cpu", on: str = "codes") -> IdentityClassifier:
     if on not in what:
         raise ValueError(f'An identity classifier reads "codes" or "images", not {on!r}.')
     chosen = profile(name)
-    state, _ = load_weights(what[on], chosen.weights, size=chosen.size)
+    wanted = {"model": load_morphable_model().digest} if on == "codes" else {}
+    state, _ = load_weights(what[on], chosen.weights, size=chosen.size, **wanted)
     people = len(state["last.bias"])
     trunk = CodeTrunk(len(state["trunk.mean"])) if on == "codes" else ImageTrunk(chosen.size, chosen.encoder)
     classifier = IdentityClassifier(trunk, people)

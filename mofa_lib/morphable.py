@@ -107,6 +107,11 @@ def _check(tensors: Mapping[str, Tensor], name: str) -> None:
         )
         if not fits:
             raise ValueError(f"In the face model {name}, {key} has shape {tuple(tensor.shape)} instead of ({axes}).")
+        if not tensor.numel() and key not in ("shape_basis", "expression_basis", "appearance_basis"):
+            raise ValueError(f"In the face model {name}, {key} is empty.")
+        if tensor.is_floating_point() == (key in ("faces", "landmarks")):
+            kind = "whole numbers" if key in ("faces", "landmarks") else "floating-point numbers"
+            raise ValueError(f"In the face model {name}, {key} must be {kind}, got {tensor.dtype}.")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"In the face model {name}, {key} has values that are not finite.")
     for key in ("faces", "landmarks"):

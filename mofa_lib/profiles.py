@@ -57,7 +57,7 @@ def profile(name: str | None = None) -> Profile:
         ValueError: there is no such profile.
     """
     name = os.environ.get("MOFA_PROFILE", "cpu") if name is None else name
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise ValueError(f"There is no profile {name!r}: choose one of {', '.join(PROFILES)}.")
     return PROFILES[name]
 

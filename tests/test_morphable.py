@@ -103,7 +103,7 @@ def test_the_68_landmarks_are_where_ibug_has_them(model):
     marks = model.mean_shape[model.landmarks]
     x, y, z = marks.unbind(1)
     assert len(set(model.landmarks.tolist())) == 68
-    assert y[8] == y[:17].min()  # the chin is the lowest point of the jaw
+    assert y[8] < y[:17].min() + 2  # the chin is the lowest point of the jaw, to the nearest vertex of the midline
     assert (y[27:30] > y[28:31]).all() and (z[27:30] < z[28:31]).all()  # down the bridge to the tip
     assert z[30] > model.mean_shape[:, 2].max() - 3  # the tip of the nose is the foremost point of the head
     assert y[36:48].min() > y[30] > y[33] > y[51] > y[62] >= y[66] > y[57] > y[8]  # eyes, nose, lips, chin

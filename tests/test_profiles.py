@@ -87,7 +87,6 @@ def test_good_parameters_pass(good):
         ({"steps": 0}, "steps must be a whole number from 1"),
         ({"pairs": 1}, "pairs must be a whole number from 2"),
         ({"faces": np.float64(3.0)}, "faces must be a whole number"),
-        ({"reading": "loose"}, "reading"),
         ({"colour": 3}, "colour must be text or true/false, got 3"),
     ],
 )

@@ -78,7 +78,7 @@ def test_tone_follows_ancestry_with_overlap(painter):
 def test_lips_are_redder_than_cheeks_and_irises_darker_than_sclera(painter):
     colour = painter.paint(attributes(caucasian=1.0), HAIR[0], np.random.default_rng(3)).numpy()
     lips = painter.regions["lips"] > 0.9
-    cheek = painter.blob(painter.cheeks[0], 8) > 0.7
+    cheek = painter.blob(painter.cheeks[0], 17) > 0.7
     redness = colour[:, 0] / colour[:, 1]
     assert redness[lips].mean() > redness[cheek].mean()
     for eye, pupil in painter.pupils:
