@@ -113,7 +113,7 @@ def calibrate(benign: Float[Tensor, " N"], false_positives: float = 0.05) -> flo
     Raises:
         ValueError: too few scores for so small a rate.
     """
-    rank = math.ceil((len(benign) + 1) * (1 - false_positives))
+    rank = math.ceil((len(benign) + 1) * (1 - false_positives) - 1e-9)  # 55.000000000000004 means 55
     if not 1 <= rank <= len(benign):
         raise ValueError(
             f"{len(benign)} calibration scores cannot fix a rate of {false_positives}: "

@@ -27,6 +27,7 @@ from mofa_lib.face_data import RenderedFaces
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 
 CHECKPOINT_EVERY = 500  # steps
+TASKS = ("mofa", "identity", "face_identity", "detector")
 
 
 class Objective(nn.Module):
@@ -127,8 +128,9 @@ def train(task: Task, folder: Path, seed: int = 0, minutes: float | None = None)
     first, course = 0, []
     if checkpoint.is_file():
         tensors, metadata = load_tensors(checkpoint)
-        first = metadata["step"]
-        course = json.loads(log.read_text()) if log.is_file() else []
+        if metadata.get("model") != task.metadata.get("model"):
+            raise ValueError(f"The checkpoint {checkpoint} belongs to another face model; delete its folder.")
+        first, course = metadata["step"], _read_log(log)
         _restore(tensors, network, optimizer)
         for _ in range(first):
             task.schedule.step()
@@ -157,7 +159,8 @@ def train(task: Task, folder: Path, seed: int = 0, minutes: float | None = None)
             bar.set_postfix({name: f"{value:.4f}" for name, value in course[-1].items() if name != "step"})
             sums, counted = {}, 0
             if accelerator.is_main_process:
-                save_tensors(checkpoint, _pack(network, task.optimizer), {"step": step})
+                about = {"step": step, "model": task.metadata.get("model")}
+                save_tensors(checkpoint, _pack(network, task.optimizer), about)
                 log.write_text(json.dumps(course, indent=1))
         if over:
             break
@@ -172,6 +175,8 @@ def make_task(what: str, chosen: Profile, seed: int = 0, steps: int | None = Non
     Args:
         steps: instead of the profile's number.
     """
+    if what not in TASKS:
+        raise ValueError(f"There is nothing to train by the name {what!r}: choose {', '.join(TASKS)}.")
     torch.manual_seed(seed)
     faces = RenderedFaces(
         "train", chosen.identities * chosen.per_identity, seed, chosen.size, per_identity=chosen.per_identity
@@ -190,7 +195,7 @@ def make_task(what: str, chosen: Profile, seed: int = 0, steps: int | None = Non
     elif what == "face_identity":
         of_steps = of_steps // 3
         objective = IdentityObjective(identity.build_on_images(chosen, pretrained))
-    elif what == "identity":
+    else:
         mofa = autoencoder.load_pretrained(chosen.name)
         metadata["model"] = mofa.model.digest
         z = encode_all(mofa, faces)
@@ -200,8 +205,6 @@ def make_task(what: str, chosen: Profile, seed: int = 0, steps: int | None = Non
         data = TensorDataset(z, faces.landmarks, faces.identities)
         batch, rate = 256, 1e-3
         of_steps = min(of_steps, 6000)
-    else:
-        raise ValueError(f"There is nothing to train by the name {what!r}: mofa, identity, face_identity or detector.")
     of_steps = steps or of_steps
     optimizer, schedule = _optimizer(objective.network, what, chosen, rate, of_steps)
     return Task(objective, data, batch, of_steps, optimizer, schedule, metadata)
@@ -228,6 +231,14 @@ def _optimizer(network: nn.Module, what: str, chosen: Profile, rate: float, step
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.05)
 
 
+def _read_log(path: Path) -> list[dict[str, float]]:
+    """The course so far; nothing if the log is missing or was cut off, since only the checkpoint counts."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return []
+
+
 def _plain(data: Dataset) -> bool:
     return isinstance(data, TensorDataset)
 
@@ -252,7 +263,7 @@ def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.op
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m mofa_lib.training", description="Train and save weights.")
-    parser.add_argument("--what", required=True, choices=["mofa", "identity", "face_identity", "detector"])
+    parser.add_argument("--what", required=True, choices=TASKS)
     parser.add_argument("--profile", default=None, choices=list(PROFILES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="instead of the profile's number")

@@ -60,7 +60,7 @@ def line_task(kind: str = "adamw", stop_after: int | None = None) -> Task:
     objective = Line(network)
     objective.stop_after = stop_after
     chosen, what, rate = {
-        "adamw": (profiles.profile("cpu"), "mofa", 0.05),
+        "adamw": (profiles.profile("cpu"), "mofa", 0.5),
         "adadelta": (profiles.profile("paper"), "mofa", 1.0),
         "sgd": (profiles.profile("paper"), "detector", 0.05),
     }[kind]
@@ -280,7 +280,7 @@ def test_further_training_starts_from_the_weights_that_are_there(cache, small_pr
     monkeypatch.setattr(
         training,
         "train",
-        lambda task, *rest: began.append(task.objective.network.state_dict()) or [{"step": 1, "loss": 1.0}],
+        lambda task, *rest: began.append(task.objective.network.state_dict()) or [{"step": task.steps, "loss": 1.0}],
     )
     main(["--what", "mofa", "--profile", "gpu", "--further"])
     for name, value in before.items():
@@ -318,7 +318,7 @@ def test_codes_of_a_whole_data_set(cache, small_profile):
 
 
 def test_other_tasks_are_refused_before_anything_is_drawn(cache, small_profile):
-    with pytest.raises(ValueError, match="nothing to train by the name 'hair': mofa, identity"):
+    with pytest.raises(ValueError, match="nothing to train by the name 'hair': choose mofa, identity"):
         make_task("hair", small_profile)
     assert not list(cache.glob("**/*.npy"))
     with pytest.raises(SystemExit):
