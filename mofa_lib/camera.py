@@ -27,7 +27,7 @@ class Camera:
         x, y, z = points.unbind(-1)
         depth = self.distance - z
         scale = self.focal / depth
-        return torch.stack([(1 + scale * x) * (size / 2), (1 - scale * y) * (size / 2), depth], -1)
+        return torch.stack([(1 + scale * x) * (size / 2), (1 - scale * y) * (size / 2), depth]).movedim(0, -1)
 
 
 def rotation_matrix(angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
@@ -53,4 +53,4 @@ def pose(
     points: Float[Tensor, "B N 3"], rotation: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B N 3"]:
     """Rotate about the origin, then translate (mm)."""
-    return points @ rotation_matrix(rotation).transpose(1, 2) + translation[:, None]
+    return (rotation_matrix(rotation) @ points.transpose(1, 2) + translation[:, :, None]).transpose(1, 2)

@@ -19,20 +19,18 @@ def spherical_harmonics(normals: Float[Tensor, "... 3"]) -> Float[Tensor, "... 9
     Source: Ramamoorthi and Hanrahan 2001; derived in chapter 4.
     """
     x, y, z = normals.unbind(-1)
-    return torch.stack(
-        [
-            torch.full_like(x, _C0),
-            _C1 * y,
-            _C1 * z,
-            _C1 * x,
-            _C2 * x * y,
-            _C2 * y * z,
-            _C20 * (3 * z * z - 1),
-            _C2 * x * z,
-            _C22 * (x * x - y * y),
-        ],
-        -1,
-    )
+    harmonics = [
+        torch.full_like(x, _C0),
+        _C1 * y,
+        _C1 * z,
+        _C1 * x,
+        _C2 * x * y,
+        _C2 * y * z,
+        _C20 * (3 * z * z - 1),
+        _C2 * x * z,
+        _C22 * (x * x - y * y),
+    ]
+    return torch.stack(harmonics).movedim(0, -1)
 
 
 def irradiance(normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3 9"]) -> Float[Tensor, "B V 3"]:
@@ -49,7 +47,7 @@ def irradiance(normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3
     """
     if illumination.shape[-1] != 9:
         raise ValueError(f"Illumination needs nine coefficients a channel, (B, 3, 9); got {tuple(illumination.shape)}.")
-    return 1 + spherical_harmonics(normals) @ illumination.transpose(1, 2)
+    return 1 + (illumination @ spherical_harmonics(normals).transpose(1, 2)).transpose(1, 2)
 
 
 def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Tensor) -> Float[Tensor, "B V 3"]:
@@ -57,9 +55,14 @@ def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Tensor) -> Float[Ten
 
     Counter-clockwise triangles, seen from outside, have outward normals.
     """
-    a, b, c = (vertices.index_select(1, faces[:, k]) for k in range(3))
-    around = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(vertices)
-    for k in range(3):
-        total = total.index_add(1, faces[:, k], around)
-    return torch.nn.functional.normalize(total, dim=-1, eps=1e-12)
+    batch, count, _ = vertices.shape
+    planes, corners = vertices.transpose(1, 2).reshape(3 * batch, count), faces.T.contiguous()
+    a, b, c = (planes.index_select(1, corner).view(batch, 3, -1) for corner in corners)
+    (ux, uy, uz), (vx, vy, vz) = (b - a).unbind(1), (c - a).unbind(1)
+    cross = torch.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1).flatten(0, 1)
+    around = torch.zeros_like(planes)
+    for corner in corners:
+        around.index_add_(1, corner, cross)
+    x, y, z = around.view(batch, 3, count).unbind(1)
+    length = (x * x + y * y + z * z + 1e-24).sqrt()
+    return torch.stack([x / length, y / length, z / length]).movedim(0, -1)

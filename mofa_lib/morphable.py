@@ -74,17 +74,13 @@ class MorphableModel(nn.Module):
 
     def vertices(self, shape: Float[Tensor, "B A"], expression: Float[Tensor, "B D"]) -> Float[Tensor, "B V 3"]:
         """Vertices in mm from shape α and expression δ, both in standard deviations."""
-        moved = torch.cat([shape, expression], 1) @ self._geometry
-        return self.mean_shape + moved.unflatten(1, (-1, 3))
+        neutral = torch.addmm(self.mean_shape.flatten(), shape, self.shape_basis.flatten(0, 1).T)
+        return torch.addmm(neutral, expression, self.expression_basis.flatten(0, 1).T).unflatten(1, (-1, 3))
 
     def appearance(self, appearance: Float[Tensor, "B B2"]) -> Float[Tensor, "B V 3"]:
         """RGB albedo of every vertex from appearance β in standard deviations; not clamped."""
-        moved = appearance @ self.appearance_basis.flatten(0, 1).T
-        return self.mean_appearance + moved.unflatten(1, (-1, 3))
-
-    @property
-    def _geometry(self) -> Float[Tensor, "AD V3"]:
-        return torch.cat([self.shape_basis, self.expression_basis], 2).flatten(0, 1).T
+        basis = self.appearance_basis.flatten(0, 1)
+        return torch.addmm(self.mean_appearance.flatten(), appearance, basis.T).unflatten(1, (-1, 3))
 
     def __repr__(self) -> str:
         a, d, b = self.sizes

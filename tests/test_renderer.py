@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from mofa_lib import FaceCode, FaceRenderer
 from mofa_lib.camera import Camera
@@ -130,6 +132,52 @@ def test_gradients_are_finite_differences(tiny_model, group):
         assert (numeric.abs() > 1e-3) == moves, name
 
 
+def test_gradients_of_a_whole_head_are_finite_differences(model):
+    """The default model at the size of training, turned nearly into profile, along one direction of all groups."""
+    precise = copy.deepcopy(model).double()
+    renderer = FaceRenderer(precise, 112)
+    random = torch.Generator().manual_seed(0)
+    units = [torch.full((n,), unit) for n, unit in zip(group_sizes(model), (1, 1, 1, 0.1, 5, 0.1), strict=True)]
+    z = 0.5 * torch.cat(units).double() * torch.randn(1, 257, dtype=torch.float64, generator=random)
+    z[0, sum(group_sizes(model)[:3]) + 1] = 1.2
+    direction = torch.cat(units).double() * torch.randn(1, 257, dtype=torch.float64, generator=random)
+    weights = torch.randn(1, 3, 112, 112, dtype=torch.float64, generator=random)
+
+    step = 1e-6
+    below, above = (renderer(FaceCode.from_vector(z + s * step * direction, precise)) for s in (-1, 1))
+    here = renderer(FaceCode.from_vector(z.requires_grad_(), precise))
+    same = (below.fragments.face == above.fragments.face) & (below.fragments.face >= 0)
+    assert same.sum() > 0.99 * here.mask.sum() > 1000
+    weights *= same[:, None]
+    (gradient,) = torch.autograd.grad((here.image * weights).sum(), z)
+    numeric = ((above.image - below.image) * weights).sum() / (2 * step)
+    torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-6, atol=1e-6)
+
+
+def test_forward_mode_agrees_with_backward_mode(tiny_model):
+    """And both with their `torch.func` versions, which chapter 5 uses."""
+    renderer = FaceRenderer(copy.deepcopy(tiny_model).double(), 16)
+    random = torch.Generator().manual_seed(2)
+    z, direction = 0.2 * torch.randn(2, 1, 42, dtype=torch.float64, generator=random)
+    weights = torch.randn(1, 3, 16, 16, dtype=torch.float64, generator=random)
+
+    def brightness(z):
+        return (renderer(FaceCode.from_vector(z, renderer.model)).image * weights).sum()
+
+    leaf = z.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(brightness(leaf), leaf)
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(torch.func.jvp(brightness, (z,), (direction,))[1], (expected * direction).sum())
+    torch.testing.assert_close(torch.func.jacrev(brightness)(z), expected)
+
+
+def test_the_same_code_gives_the_same_picture_and_gradient(model, renderer):
+    z = (0.3 * torch.randn(2, 257, generator=torch.Generator().manual_seed(5))).requires_grad_()
+    first, second = (renderer(FaceCode.from_vector(z, model)) for _ in range(2))
+    gradients = [torch.autograd.grad(r.image.square().sum() + r.landmarks.sum(), z)[0] for r in (first, second)]
+    assert first.image.equal(second.image) and gradients[0].equal(gradients[1])
+
+
 def test_the_paste_shows_the_face_and_the_picture_around_it(tiny_model):
     rendering = FaceRenderer(tiny_model, 16)(code_with(tiny_model, illumination={0: 20.0}))
     pictures = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -166,3 +214,14 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
         (gradient,) = torch.autograd.grad(rendering.over(torch.rand_like(rendering.image)).sum(), z)
         assert gradient.shape == z.shape
         assert FaceCode.mean(renderer.model).shape.device.type == "meta"
+
+
+def test_torch_can_follow_it_without_values(tiny_tensors):
+    """On a GPU that is not there, and without knowing how many pixels see the face."""
+    model = MorphableModel(tiny_tensors, "tiny")
+    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
+        for name, value in model.named_buffers():
+            setattr(model, name, torch.empty(value.shape, dtype=value.dtype, device="cuda"))
+        rendering = FaceRenderer(model, 16)(FaceCode.from_vector(torch.zeros(2, 42, device="cuda"), model))
+    assert rendering.image.shape == (2, 3, 16, 16) and rendering.image.device.type == "cuda"
+    assert rendering.fragments.face.shape == (2, 16, 16) and rendering.fragments.barycentric.device.type == "cuda"
