@@ -10,15 +10,20 @@ from mofa_lib.exemplars import rigid_alignment
 
 
 def geometric_error(
-    found: Float[Tensor, "B V 3"], true: Float[Tensor, "B V 3"], scale: bool = False
+    found: Float[Tensor, "B W 3"], true: Float[Tensor, "B V 3"], scale: bool = False
 ) -> Float[Tensor, " B"]:
     """Mean distance of corresponding vertices after the best rigid motion, mm.
 
     Args:
+        found: may come from a fine model (`subdivided`), whose first vertices are those of the coarse one.
         scale: also find the best size, because one picture does not show how large a head is.
+    Raises:
+        ValueError: `found` has fewer vertices than `true`.
     """
+    if found.shape[1] < true.shape[1]:
+        raise ValueError(f"The faces have {found.shape[1]} vertices and the true ones {true.shape[1]}.")
     errors = []
-    for a, b in zip(found, true, strict=True):
+    for a, b in zip(found[:, : true.shape[1]], true, strict=True):
         rotation, _ = rigid_alignment(a, b)
         a, b = (a - a.mean(0)) @ rotation.T, b - b.mean(0)
         size = (a * b).sum() / (a * a).sum() if scale else 1.0
