@@ -1,26 +1,26 @@
 """Pictures of faces: grids, amplified perturbations, and heads that turn without a kernel."""
 
-import html
-from contextlib import contextmanager
+from collections.abc import Iterable
 
-import comm
-import k3d
 import matplotlib.pyplot as plt
-import numpy as np
+import torch
 from IPython.display import HTML
 from jaxtyping import Float, Int
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn import functional as F
+
+from mofa_lib.morphable import MorphableModel
+from mofa_lib.raster import interpolate, rasterize
+from mofa_lib.renderer import FaceRenderer, Rendering
+from mofa_lib.viewer import Slider, frame
 
 # Colours that colour-blind readers tell apart (Okabe and Ito); one meaning each in the whole book.
 ORIGINAL, TARGET, OTHER, THIRD, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F"
 
-# Where the viewer's scripts are in the built book, and where k3d's own page looks for them.
-REQUIRE = (
-    "../_static/vendor/requirejs/require.js",
-    "https://cdnjs.cloudflare.com/ajax/libs/require.js/2.3.6/require.min.js",
-)
-VIEWER = ("../_static/vendor/k3d/standalone.js", f"https://unpkg.com/k3d@{k3d.__version__}/dist/standalone.js")
+# The pictures of `overlay`: side and radius of a dot in pixels, mm between lines, a strong difference in colour.
+ENLARGED, DOT, NET, STRONG = 448, 4.5, 10.0, 0.3
 
 
 def style() -> None:
@@ -58,7 +58,9 @@ def grid(rows: dict[str, Float[Tensor, "B 3 H W"]], columns: list[str] | None = 
         for axis in line:
             axis.axis("off")
         for image, axis in zip(images, line, strict=False):
-            axis.imshow(image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy(), interpolation="nearest")
+            shrunk = image.shape[-1] > width * figure.dpi  # else its pixels may be seen
+            pixels = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()
+            axis.imshow(pixels, interpolation="antialiased" if shrunk else "nearest")
         line[0].text(-0.06, 0.5, label, ha="right", va="center", transform=line[0].transAxes, fontsize=8.5)
     for heading_text, axis in zip(columns or [], axes[0], strict=False):
         axis.text(0.5, 1.03, heading_text, ha="center", va="bottom", transform=axis.transAxes, fontsize=8.5)
@@ -70,6 +72,53 @@ def amplified(perturbation: Float[Tensor, "B 3 H W"], times: float) -> Float[Ten
     return (0.5 + times * perturbation).clamp(0, 1)
 
 
+def overlay(
+    images: Float[Tensor, "B 3 H W"], rendering: Rendering, renderer: FaceRenderer
+) -> dict[str, Float[Tensor, "B 3 448 448"]]:
+    """How well reconstructions fit their pictures, as rows of `grid`.
+
+    ``show.grid(show.overlay(photos, mofa(photos), mofa.renderer))``
+
+    Args:
+        images: what was reconstructed, RGB in [0, 1].
+        rendering: the reconstructions.
+        renderer: what drew them; a MoFA has it as `renderer`.
+    Returns:
+        The pictures; the faces over them; over greyed pictures a net of lines, each 10 mm from the next on the mean
+        face, with the 68 landmarks as dots; and the difference in colour, mean over RGB.
+    """
+    images, image, mask = (
+        F.interpolate(x.detach().cpu().float(), ENLARGED) for x in (images, rendering.image.clamp(0, 1), rendering.mask)
+    )
+    paper = 0.5 + 0.5 * images.mean(1, keepdim=True).expand_as(images)
+    net, dots = _net(rendering, renderer)
+    blue, orange = (torch.tensor(to_rgb(colour))[:, None, None] for colour in (ORIGINAL, TARGET))
+    difference = (image - images).abs().mean(1).div(STRONG).clamp(0, 1)
+    heat = torch.from_numpy(plt.get_cmap("magma")(difference.numpy())[..., :3]).float().permute(0, 3, 1, 2)
+    return {
+        "picture": images,
+        "reconstruction": torch.lerp(images, image, mask),
+        "shape, landmarks": torch.lerp(torch.lerp(paper, blue, 0.7 * net), orange, dots),
+        f"difference\nblack 0, yellow {STRONG}": torch.lerp(paper, heat, mask),
+    }
+
+
+def _net(rendering: Rendering, renderer: FaceRenderer) -> Float[Tensor, "2 B 1 448 448"]:
+    """Where the lines of the net are, and the dots of the landmarks: 1 there, 0 elsewhere."""
+    faces, cells = renderer.model.faces.cpu(), renderer.model.mean_shape.detach().cpu()[None] / NET
+    net, dots = torch.zeros(2, len(rendering.vertices), 1, ENLARGED, ENLARGED)
+    steps = torch.arange(ENLARGED) + 0.5
+    pixels = torch.cartesian_prod(steps, steps).flip(1)  # x, y
+    posed = rendering.vertices.detach().cpu()
+    for i, points in enumerate(rendering.landmarks.detach().cpu() * (ENLARGED / renderer.size)):
+        fragments = rasterize(renderer.camera.project(posed[i : i + 1], ENLARGED), faces, ENLARGED)
+        cell = interpolate(fragments, faces, cells)[0, ..., :2].floor()
+        new = ((cell[1:, 1:] != cell[1:, :-1]) | (cell[1:, 1:] != cell[:-1, 1:])).any(-1)
+        net[i, 0, 1:, 1:] = new & (fragments.face[0, 1:, 1:] >= 0)
+        dots[i, 0] = (DOT - torch.cdist(pixels, points).amin(1)).clamp(0, 1).view(ENLARGED, ENLARGED)
+    return torch.stack([F.max_pool2d(net, 3, 1, 1), dots])
+
+
 def head(
     vertices: Float[Tensor, "T V 3"],
     faces: Int[Tensor, "F 3"],
@@ -77,66 +126,56 @@ def head(
     label: str,
     ends: tuple[str, str] = ("", ""),
     height: int = 380,
+    lit: bool = False,
 ) -> HTML:
-    """A head to turn with the mouse; with two or more key frames, a slider blends from the first to the last.
+    """A head to turn by mouse, finger or arrow keys; with two or more key frames, a slider blends from first to last.
 
-    It needs no kernel: in the built book the viewer is a local file, in a notebook it comes from its public address.
+    It needs no kernel: in the built book the viewer's script is a local file, in a notebook it comes from its public
+    address. Where neither can run, a still picture is shown.
 
     Args:
         vertices: key frames, mm.
         colours: RGB in [0, 1] for each key frame.
         label: what the reader sees; also the alternative text.
         ends: what the slider's two ends mean.
+        height: of the picture, pixels; the slider comes below.
+        lit: whether the colours contain light already; else the viewer's lamps shine on them.
     """
-    frames = len(vertices)
-    packed = [(255 * c.detach().cpu().clamp(0, 1)).round().long().numpy() for c in colours]
-    hexed = [(c[:, 0] << 16 | c[:, 1] << 8 | c[:, 2]).astype(np.uint32) for c in packed]
-    points = [v.detach().cpu().numpy().astype(np.float32) for v in vertices]
-    with _no_widgets():
-        plot = k3d.plot(
-            height=height,
-            grid_visible=False,
-            camera_auto_fit=False,
-            background_color=0xFFFFFF,
-            menu_visibility=False,
-            axes_helper=0,
-            lighting=0.6,
-        )
-        plot.snapshot_type = "online"  # scripts by their addresses, which are replaced below
-        plot.camera = [60, 30, 430, 0, 0, 0, 0, 1, 0]
-        triangles = faces.cpu().numpy().astype(np.uint32)
-        mesh = k3d.mesh(points[0], triangles, colors=hexed[0], flat_shading=False, side="double")
-        if frames > 1:
-            mesh.vertices = {str(t): p for t, p in enumerate(points)}
-            mesh.colors = {str(t): c for t, c in enumerate(hexed)}
-        plot += mesh
-        slider = _SLIDER.replace("LAST", str(frames - 1)) if frames > 1 else ""
-        page = plot.get_snapshot(9, additional_js_code=slider)
-    for local, public in (REQUIRE, VIEWER):
-        rescue = f"document.write('<script src=&quot;{public}&quot;><\\/script>')"
-        page = page.replace(f'<script src="{public}"></script>', f'<script src="{local}" onerror="{rescue}"></script>')
-    if frames > 1:
-        page = page.replace('<div id="canvasTarget"></div>', _CONTROL % (html.escape(label), *map(html.escape, ends)))
-    frame = f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(label)}" width="100%" height="{height}"'
-    return HTML(f'<div>{frame} style="border:0" loading="lazy"></iframe></div>')
+    last = len(vertices) - 1
+    blend = Slider(label, ends, 0, last, last / 100, vertices[1:] - vertices[0], colours[1:] - colours[0])
+    return frame(vertices[0], faces, colours[0], [blend] if last else [], label, height, lit)
 
 
-_CONTROL = """<div id="canvasTarget"></div>
-<div style="position:absolute;bottom:8px;width:100%%;text-align:center;font:14px sans-serif;color:#333">
-<label>%s<br>%s
-<input id="time" type="range" min="0" max="1" step="0.01" value="0" style="width:55%%"> %s</label></div>"""
+def sliders(
+    model: MorphableModel,
+    label: str,
+    *,
+    shape: Iterable[int] = (),
+    expression: Iterable[int] = (),
+    appearance: Iterable[int] = (),
+    reach: float = 3.0,
+    height: int = 380,
+) -> HTML:
+    """The mean face with one slider for each chosen component; the page itself adds them up, with no kernel.
 
-_SLIDER = """
-var slider = document.getElementById('time');
-slider.oninput = function () { K3DInstance.setTime(LAST * parseFloat(slider.value)); };
-"""
+    ``show.sliders(model, "Four shape components", shape=range(4))``. Each component adds some 30 kB to the page.
 
-
-@contextmanager
-def _no_widgets():
-    """Objects of k3d that leave no widget state in the notebook."""
-    create, comm.create_comm = comm.create_comm, comm.DummyComm
-    try:
-        yield
-    finally:
-        comm.create_comm = create
+    Args:
+        label: what the reader sees; also the alternative text.
+        shape, expression, appearance: numbers of components, counted from 0; the reader sees them counted from 1.
+        reach: how far the sliders go to both sides, standard deviations.
+        height: of the picture, pixels; the sliders come below.
+    Raises:
+        ValueError: the model has no such component.
+    """
+    chosen, none = [], torch.zeros_like(model.mean_shape)[None]
+    for group, wanted in {"shape": shape, "expression": expression, "appearance": appearance}.items():
+        basis = getattr(model, f"{group}_basis")
+        for i in wanted:
+            if not 0 <= i < basis.shape[2]:
+                raise ValueError(f"There is no {group} component {i}: the model has {basis.shape[2]}, counted from 0.")
+            direction = basis[None, :, :, i]
+            moved = (none, direction) if group == "appearance" else (direction, none)
+            name = f"{group} {i + 1}"
+            chosen.append(Slider(name, (name, ""), -reach, reach, 0.1, *moved, unit="σ"))
+    return frame(model.mean_shape, model.faces, model.mean_appearance, chosen, label, height, lit=False)

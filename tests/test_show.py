@@ -1,9 +1,5 @@
-"""Figures and the kernel-free viewer."""
+"""Figures: grids, perturbations, reconstructions over pictures. Heads that turn: test_viewer."""
 
-import html
-import re
-
-import comm
 import matplotlib
 import numpy as np
 import pytest
@@ -12,7 +8,7 @@ import torch
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
-from mofa_lib import show  # noqa: E402
+from mofa_lib import FaceCode, FaceRenderer, show  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +34,11 @@ def test_a_grid_clamps_and_needs_no_detached_pictures():
     np.testing.assert_allclose(figure.axes[0].images[0].get_array()[0, 0], [0, 0.5, 1])
 
 
+def test_a_grid_shrinks_smoothly_but_shows_the_pixels_of_small_pictures():
+    for side, expected in ((400, "antialiased"), (8, "nearest")):
+        assert show.grid({"x": torch.rand(1, 3, side, side)}).axes[0].images[0].get_interpolation() == expected
+
+
 def test_amplified_perturbations_surround_grey():
     perturbation = torch.tensor([0.0, 0.01, -0.01, 0.5])[None, None, None].expand(1, 3, 1, 4)
     found = show.amplified(perturbation, 10.0)
@@ -53,50 +54,65 @@ def test_the_style_can_be_drawn_with():
         assert axis.lines[0].get_color() == show.ORIGINAL
 
 
-def page_of(shown) -> str:
-    """The page inside the frame."""
-    return html.unescape(re.search(r'srcdoc="([^"]*)"', shown.data)[1])
+@pytest.fixture(scope="module")
+def overlaid(tiny_model):
+    """Two balls, one of them turned and moved, and what `overlay` shows of them over a grey and a coloured picture."""
+    renderer = FaceRenderer(tiny_model, size=64)
+    code = FaceCode.mean(tiny_model, 2)
+    code.rotation[1] = torch.tensor([0.1, 0.3, 0.0])
+    code.translation[1] = torch.tensor([10.0, 5.0, 0.0])
+    rendering = renderer(code)
+    images = torch.full((2, 3, 64, 64), 0.5)
+    images[1] = torch.tensor([0.9, 0.3, 0.6])[:, None, None]
+    return renderer, rendering, images, show.overlay(images, rendering, renderer)
 
 
-def viewer(tiny_model, frames: int, **changes):
-    vertices = tiny_model.mean_shape.expand(frames, -1, -1) * torch.linspace(1, 1.1, frames)[:, None, None]
-    colours = tiny_model.mean_appearance.expand(frames, -1, -1)
-    return show.head(vertices, tiny_model.faces, colours, **{"label": "A head", **changes})
+def colours(name: str) -> torch.Tensor:
+    return torch.tensor(matplotlib.colors.to_rgb(name))[:, None, None]
 
 
-def test_a_head_loads_its_scripts_locally_and_falls_back_to_their_addresses(tiny_model):
-    page = page_of(viewer(tiny_model, 1))
-    scripts = re.findall(r'<script src="([^"]*)"[^>]*>', page)
-    assert scripts == [show.REQUIRE[0], show.VIEWER[0]]
-    for local, public in (show.REQUIRE, show.VIEWER):
-        assert re.search(rf'src="{re.escape(local)}" onerror="[^"]*{re.escape(public)}', page)
-    assert 'type="range"' not in page
+def test_overlaid_pictures_are_rows_of_a_grid(overlaid):
+    _, rendering, images, rows = overlaid
+    assert list(rows) == ["picture", "reconstruction", "shape, landmarks", "difference\nblack 0, yellow 0.3"]
+    for seen, expected in zip(rows.values(), (images, rendering.over(images)), strict=False):
+        torch.testing.assert_close(seen, expected.repeat_interleave(7, 2).repeat_interleave(7, 3))  # 448 = 7 × 64
+    assert len(show.grid(rows).axes) == 8
 
 
-def test_a_head_with_key_frames_has_a_slider(tiny_model):
-    page = page_of(viewer(tiny_model, 3, ends=("no smile", "smile")))
-    assert page.count('type="range"') == 1 and "K3DInstance.setTime(2 *" in page
-    assert "no smile" in page and "A head" in page
+def test_the_difference_is_black_where_there_is_none_and_yellow_where_it_is_strong(overlaid):
+    renderer, rendering, images, _ = overlaid
+    face = rendering.mask > 0
+    for change, colour in ((0.0, matplotlib.colormaps["magma"](0.0)), (0.35, matplotlib.colormaps["magma"](1.0))):
+        *_, seen = show.overlay((rendering.image - change).clamp(0, 1), rendering, renderer).values()
+        enough = face if change == 0 else face & (rendering.image > change).all(1, keepdim=True)
+        found = seen[:, :, 3::7, 3::7].movedim(1, 3)[enough[:, 0]]
+        assert len(found) > 1000
+        torch.testing.assert_close(found, torch.tensor(colour[:3]).float().expand_as(found), atol=1e-2, rtol=0)
+    *_, seen = show.overlay(images, rendering, renderer).values()
+    around = seen[1, :, 3::7, 3::7].movedim(0, 2)[~face[1, 0]]  # a picture of mean 0.6, half as strong, on white
+    torch.testing.assert_close(around, torch.full_like(around, 0.8))
 
 
-def test_labels_are_text_and_not_markup(tiny_model):
-    label = '100 % <b>"bold"</b> & more'
-    shown = viewer(tiny_model, 2, label=label, ends=("<i>", "%s"))
-    assert html.unescape(re.search(r'title="([^"]*)"', shown.data)[1]) == label
-    page = page_of(shown)
-    assert html.escape(label) in page and "<b>" not in page and "<i>" not in page and "&lt;i&gt;" in page
+def test_landmarks_are_dots_on_their_pixels(overlaid):
+    _, rendering, _, rows = overlaid
+    seen = rows["shape, landmarks"]
+    for picture, points in zip(seen, rendering.landmarks * 7, strict=True):
+        x, y = points.long().unbind(1)
+        torch.testing.assert_close(picture[:, y, x], colours(show.TARGET)[..., 0].expand(3, 68))
 
 
-def test_a_head_leaves_no_widgets_behind(tiny_model, monkeypatch):
-    opened = []
-
-    def create(*arguments, **named):
-        opened.append(named)
-        return comm.DummyComm()
-
-    monkeypatch.setattr(comm, "create_comm", create)
-    viewer(tiny_model, 2)
-    assert not opened and comm.create_comm is create
-    with pytest.raises(TypeError):
-        show.head(None, tiny_model.faces, None, "broken")
-    assert comm.create_comm is create
+def test_the_net_has_a_line_every_ten_millimetres_of_the_mean_face(overlaid):
+    """On a ball of 80 mm, seen from the front 3 mm above its middle, x = 0, ±10, … are where a pinhole puts them."""
+    renderer, rendering, _, rows = overlaid
+    camera, y = renderer.camera, 3.0
+    x = 10.0 * torch.arange(-5, 6)
+    points = torch.stack([x, torch.full_like(x, y), (78.5**2 - x**2 - y**2).sqrt()], 1)  # the mesh lies inside the ball
+    columns, lines, _ = camera.project(points[None], show.ENLARGED)[0].T
+    row = rows["shape, landmarks"][0, :, int(lines[5])]
+    grey = (row - 0.75).abs().amax(0) < 1e-3  # the paper: 0.5, half as strong, on white
+    for column in columns:
+        assert not grey[round(float(column)) - 3 : round(float(column)) + 4].all()
+    between = ((columns[1:] + columns[:-1]) / 2).round().long()
+    assert grey[between].float().mean() >= 0.8  # a landmark may cover one
+    away = (rendering.mask[0, 0, int(lines[5]) // 7] == 0).repeat_interleave(7)
+    assert grey[away].float().mean() > 0.95 and away.sum() > 50

@@ -1,56 +1,28 @@
 """The built book in a browser: every page works with no other server, and shows what it should."""
 
-import functools
-import os
-import shutil
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from browsers import chromium, needs_chromium, served
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
 PAGES = sorted(
     path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts
 )
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
-pytestmark = [
-    pytest.mark.skipif(not PAGES, reason="no site: `make book` builds it"),
-    pytest.mark.skipif(not CHROMIUM, reason="no chromium (Debian: apt install chromium; or set CHROMIUM)"),
-]
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/favicon.ico":  # asked for by the browser, not by a page
-            self.send_response(204)
-            self.end_headers()
-        else:
-            super().do_GET()
-
-    def log_message(self, *arguments):
-        pass
+pytestmark = [pytest.mark.skipif(not PAGES, reason="no site: `make book` builds it"), needs_chromium]
 
 
 @pytest.fixture(scope="module")
 def address():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=SITE))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with served(SITE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    # WebGL is drawn by the CPU; root needs --no-sandbox.
-    options = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 # Text as read, without code (where `\(` may be meant) and scripts.
