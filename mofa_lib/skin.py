@@ -1,20 +1,25 @@
-"""Skin colour from pigment: melanin and haemoglobin in smooth, nearly symmetric fields. Used in chapter 3."""
+"""Skin colour from pigment: melanin and haemoglobin in smooth and fine fields, painted on a texture. Chapter 3."""
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial import cKDTree
 from torch import Tensor
 
+from mofa_lib.atlas import EYES, MOUTH, Atlas
 from mofa_lib.exemplars import HeadShapes
+from mofa_lib.features import Features, below, eyeball, mix
+from mofa_lib.noise import NoiseBank, smooth_field
 
 # Absorption per unit of pigment in the red, green and blue bands (610, 545, 465 nm): melanin falls with wavelength,
 # oxygenated haemoglobin is nearly transparent in the red. Relative values after Jacques 1998 and Prahl 1999.
-MELANIN = np.array([1.0, 1.3, 1.65])
+MELANIN = np.array([1.0, 1.25, 1.5])
 HAEMOGLOBIN = np.array([0.05, 1.0, 0.75])
-BASE = np.array([0.80, 0.72, 0.65])  # reflectance of skin with no pigment at all
+BASE = np.array([0.87, 0.74, 0.57])  # reflectance of skin with no pigment at all
 
 HAIR = np.array([[0.10, 0.08, 0.07], [0.17, 0.11, 0.08], [0.31, 0.20, 0.13], [0.55, 0.40, 0.24], [0.66, 0.63, 0.60]])
 IRIS = np.array([[0.25, 0.15, 0.09], [0.36, 0.24, 0.13], [0.38, 0.38, 0.25], [0.38, 0.48, 0.56], [0.46, 0.51, 0.52]])
+MOUTH_INSIDE = np.array([0.20, 0.07, 0.07])
 
 
 def skin_colour(melanin: np.ndarray, haemoglobin: np.ndarray) -> np.ndarray:
@@ -38,86 +43,88 @@ def hair_colour(attributes: dict[str, float], rng: np.random.Generator) -> np.nd
 
 
 class SkinPainter:
-    """Paints vertex colours on the full head topology of `HeadShapes`."""
+    """Paints the texture of one head: skin, lips, brows, beard, eyes.
+
+    Attributes:
+        atlas: where the texels lie.
+        noise: fine random detail in the atlas.
+    """
 
     def __init__(self, shapes: HeadShapes):
-        self.points = shapes.mean.numpy().astype(np.float64)
-        self.regions = {name: mask.numpy().astype(np.float64) for name, mask in shapes.regions.items()}
-        marks = self.points[shapes.landmarks.numpy()]
-        self.brows = [marks[17:22], marks[22:27]]
-        self.mouth, self.nose_tip = marks[48:60].mean(0), marks[30]
+        self.atlas, self.noise = Atlas(shapes), NoiseBank()
+        self.features = Features(shapes, self.atlas)
+        self.vertices = shapes.mean.numpy().astype(np.float32)
+        marks = self.vertices[shapes.landmarks.numpy()]
+        self.nose_tip = marks[30]
         self.cheeks = [
             0.45 * marks[eye] + 0.2 * marks[corner] + 0.35 * marks[jaw]
             for eye, corner, jaw in [(36, 48, 2), (45, 54, 14)]
         ]
-        eyes = self.regions["eyes"] > 0.5
-        self.pupils = []
-        for side in (-1, 1):
-            eye = np.flatnonzero(eyes & (np.sign(self.points[:, 0]) == side))
-            self.pupils.append((eye, self.points[eye[np.argmax(self.points[eye, 2])]]))
+        names = ("lips", "eyelids", "ears")
+        masks = np.stack([shapes.regions[name].numpy() for name in names], 1)
+        self.regions = dict(zip(names, self.atlas.spread(masks).T, strict=True))
+        self.bare = np.flatnonzero(self.features.face * (1 - self.regions["lips"]) > 0.5)  # texels where a mole may be
+        self._tree = cKDTree(self.atlas.points)
 
-    def paint(self, attributes: dict[str, float], hair: np.ndarray, rng: np.random.Generator) -> Float[Tensor, "H 3"]:
-        """Albedo of one random person's head without head hair, RGB in [0, 1]."""
-        tan = 0.12 * attributes["caucasian"] + 0.35 * attributes["asian"] + 1.35 * attributes["african"]
-        melanin = tan * np.exp(rng.normal(0, 0.25)) * np.exp(self.field(rng, 0.12, 40) + self.field(rng, 0.06, 12))
-        flush = rng.uniform(0.12, 0.38) * np.exp(self.field(rng, 0.2, 40) + self.field(rng, 0.1, 12))
-        for centre in (*self.cheeks, self.nose_tip):
-            flush += rng.uniform(0, 0.22) * self.blob(centre, 17)
-        flush += 0.12 * self.regions["ears"]
-        freckles = self.field(rng, 0.35, 4.5).clip(0.25, None) - 0.25
-        melanin = melanin + freckles * (rng.random() < 0.25) * self.blob(self.nose_tip, 40)
-        melanin = melanin + rng.uniform(0.0, 0.22) * self.regions["eyelids"]
+    def paint(self, attributes: dict[str, float], hair: np.ndarray, rng: np.random.Generator) -> Float[Tensor, "4 R S"]:
+        """A random person's head without head hair: RGB albedo in [0, 1], and how much it shines.
+
+        Args:
+            attributes: of the person, as in `Head`.
+            hair: colour of brows and beard.
+        """
+        old = float(np.clip((attributes["age"] - 0.7) / 0.3, 0, 1))
         lips = self.regions["lips"]
-        flush += lips * rng.uniform(0.25, 0.85)
-        colour = skin_colour(melanin * (1 - 0.25 * lips), flush)
+        melanin, flush = self._pigments(attributes, old, rng)
+        colour = skin_colour(melanin * (1 - 0.25 * lips), flush).astype(np.float32)
+        made_up = (rng.random() < 0.35 * (1 - attributes["gender"])) * rng.uniform(0.2, 0.8)
+        lipstick = np.array([rng.uniform(0.4, 0.7), rng.uniform(0.12, 0.3), rng.uniform(0.15, 0.33)])
+        colour = mix(colour, lipstick * (0.4 + 0.9 * colour.mean()), made_up * lips)
+        colour *= 1 - (0.06 * lips * self._grain(rng, "down").clip(0, None))[:, None]
+        colour *= 1 - self.features.wrinkles(old, self._grain(rng, 6), rng)[:, None]
+        colour = self.features.beard(colour, attributes, hair * 0.65, self._grain(rng, 0.7), lips, rng)
+        colour = self.features.brows(colour, hair * 0.55, [self._grain(rng, "left"), self._grain(rng, "right")], rng)
+        lashes = rng.uniform(0.45, 0.75) + 0.2 * (1 - attributes["gender"])
+        colour = mix(colour, np.array([0.08, 0.06, 0.06]), min(lashes, 0.95) * self.features.lashes)
 
-        beard = attributes["gender"] * (rng.random() < 0.5) * rng.uniform(0.05, 0.5)
-        colour = self._mix(colour, hair * 0.9, beard * self._beard_area() * (1 - lips))
-        thickness, strength = rng.uniform(2.2, 4.2), rng.uniform(0.35, 0.85)
-        lift, taper = rng.normal(0, 1.5), rng.uniform(0.2, 0.6)
-        for brow in self.brows:
-            colour = self._mix(colour, hair * 0.8, strength * self._brow(brow, thickness, lift, taper))
-        colour = self._mix(colour, np.array([0.22, 0.07, 0.07]), self.regions["mouth"])
-        colour = self._mix(colour, np.array([0.86, 0.83, 0.81]), self.regions["eyes"])
-        iris = IRIS[rng.choice(5, p=[0.5, 0.2, 0.1, 0.12, 0.08])] if attributes["caucasian"] > 0.4 else IRIS[0]
-        for eye, pupil in self.pupils:
-            away = np.linalg.norm(self.points[eye] - pupil, axis=1)
-            colour[eye] = self._mix(colour[eye], iris, _below(away, 6.3, 1.2))
-            colour[eye] = self._mix(colour[eye], np.full(3, 0.04), _below(away, 2.6, 1.0))
-        return torch.from_numpy(colour.clip(0.01, 0.98)).float()
+        shine = rng.uniform(0.5, 1.3) * (0.4 + 0.35 * self.features.t_zone + 0.5 * lips + 0.1 * self._grain(rng, 1.5))
+        texture = self.atlas.unfold(np.concatenate([colour.clip(0.01, 0.98), shine.clip(0, 2)[:, None]], 1))
+        pale = attributes["caucasian"] > 0.4
+        iris = IRIS[rng.choice(5, p=[0.5, 0.2, 0.1, 0.12, 0.08])] if pale else IRIS[0]
+        texture[EYES[0]], texture[EYES[1]] = eyeball(iris, rng)
+        texture[MOUTH] = [*MOUTH_INSIDE, 0.2]
+        return torch.from_numpy(texture).float().permute(2, 0, 1).contiguous()
 
-    def field(self, rng: np.random.Generator, amplitude: float, scale: float, waves: int = 24) -> np.ndarray:
-        """A smooth random field over the head (mm), nearly mirror-symmetric: random Fourier features."""
-        points = self.points.copy()
-        points[:, 0] = np.abs(points[:, 0]) + 0.06 * points[:, 0]
-        phase = points @ rng.normal(0, 1 / scale, (3, waves)) + rng.uniform(0, 2 * np.pi, waves)
-        return amplitude * np.sqrt(2 / waves) * np.cos(phase).sum(1)
+    def _pigments(self, attributes: dict[str, float], old: float, rng: np.random.Generator) -> tuple:
+        """Melanin and haemoglobin at every texel: smooth over the head, then spots and pores."""
 
-    def blob(self, centre: np.ndarray, radius: float) -> np.ndarray:
-        """A Gaussian bump in [0, 1] around a point, radius in mm."""
-        return np.exp(-0.5 * ((self.points - centre) ** 2).sum(1) / radius**2)
+        def field(amplitude: float, scale: float) -> np.ndarray:
+            return smooth_field(self.vertices, rng, amplitude, scale)
 
-    def _beard_area(self) -> np.ndarray:
-        x, y, z = (self.points - self.mouth).T
-        jaw = _below(y, 12 - 0.002 * x**2, 14) * _below(-z, 62, 14) * _below(-y, 52, 12)
-        side = _below(-np.abs(x), -50, 6) * _below(y, 45, 10) * _below(-z, 62, 8) * _below(np.abs(x), 74, 4)
-        return np.maximum(jaw, side) * (1 - self.regions["ears"])
+        tan = 0.10 * attributes["caucasian"] + 0.30 * attributes["asian"] + 1.25 * attributes["african"]
+        tan *= np.exp(rng.normal(0, 0.3))
+        melanin = tan * np.exp(field(0.10, 40) + field(0.06, 12))
+        flush = rng.uniform(0.12, 0.34) * np.exp(field(0.2, 40) + field(0.1, 12))
+        for centre in (*self.cheeks, self.nose_tip):
+            flush += rng.uniform(0, 0.2) * np.exp(-0.5 * ((self.vertices - centre) ** 2).sum(1) / 17**2)
+        melanin, flush = self.atlas.spread(np.stack([melanin, flush], 1).astype(np.float32)).T
+        lips, near_nose = self.regions["lips"], self.features.freckled
+        freckles = (self._grain(rng, 1.5) - rng.uniform(1.0, 1.7)).clip(0, 1)
+        spots = (self._grain(rng, 3) - 1.8).clip(0, 1)  # of age and sun
+        melanin = melanin + np.sqrt(melanin) * (0.025 * self._grain(rng, 1.5) + 0.015 * self._grain(rng, 0.7))
+        melanin += (rng.random() < 0.3) * rng.uniform(0.1, 0.4) * freckles * near_nose + 0.25 * old * spots
+        melanin += rng.uniform(0.0, 0.2) * self.regions["eyelids"] + self._moles(rng)
+        flush = flush * np.exp(0.16 * self._grain(rng, 6) + 0.10 * self._grain(rng, 0.7))
+        flush += 0.3 * rng.random() ** 4 * (self._grain(rng, 1.5) - 1.5).clip(0, 1) * self.features.face  # blemishes
+        return melanin.clip(0.02, None), flush + 0.10 * self.regions["ears"] + lips * rng.uniform(0.2, 0.6)
 
-    def _brow(self, line: np.ndarray, thickness: float, lift: float, taper: float) -> np.ndarray:
-        """A soft stroke along the brow landmarks, thinner toward the temple."""
-        ends = np.linspace(0, len(line) - 1, 40)
-        stroke = np.stack([np.interp(ends, np.arange(len(line)), line[:, k]) for k in range(3)], 1)
-        stroke[:, 1] += lift
-        outward = np.abs(stroke[:, 0] - stroke[np.argmin(np.abs(stroke[:, 0])), 0])
-        width = thickness * (1 - taper * outward / outward.max())
-        away = np.linalg.norm(self.points[:, None] - stroke[None], axis=2) / width
-        return np.exp(-0.5 * away.min(1) ** 4) * (1 - self.regions["eyelids"])
+    def _moles(self, rng: np.random.Generator) -> np.ndarray:
+        melanin = np.zeros(len(self.atlas.points), np.float32)
+        for centre in rng.choice(self.bare, rng.poisson(2.5)):
+            near = self._tree.query_ball_point(self.atlas.points[centre], 4)
+            away = np.linalg.norm(self.atlas.points[near] - self.atlas.points[centre], axis=1)
+            melanin[near] += rng.uniform(0.3, 1.2) * below(away, rng.uniform(0.6, 1.4), 0.8)
+        return melanin
 
-    @staticmethod
-    def _mix(colour: np.ndarray, other: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return colour + (other - colour) * weight[:, None]
-
-
-def _below(value: np.ndarray, limit: float | np.ndarray, softness: float) -> np.ndarray:
-    """1 well below the limit, 0 well above, smooth between."""
-    return 1 / (1 + np.exp(((value - limit) / (softness / 4)).clip(-40, 40)))
+    def _grain(self, rng: np.random.Generator, kind: float | str) -> np.ndarray:
+        return self.noise.draw(rng, kind, self.atlas.texels)

@@ -1,5 +1,7 @@
 """Photographs: deterministic, aligned, landmarks where they belong, one person in different light."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from skimage.transform import SimilarityTransform
 
 from mofa_lib import studio as studio_module
 from mofa_lib.alignment import five_point_template, five_points
-from mofa_lib.studio import Person, Studio, _background, _camera_faults
+from mofa_lib.atlas import COLUMNS, HAIR, ROWS
+from mofa_lib.studio import SUPERSAMPLING, Studio, _background, _camera_faults
 
 SIZE = 64
 
@@ -57,14 +60,14 @@ def test_photographs_are_aligned_up_to_a_detector_s_errors(studio, people):
 def test_landmarks_are_where_the_picture_shows_them(studio, people, mark):
     """Two photographs that differ only in the colour around one landmark differ around that landmark."""
     person = people[1]
-    vertex = studio.shapes.landmarks[mark]
-    spot = (studio.shapes.mean - studio.shapes.mean[vertex]).norm(dim=1) < 7
+    texels = studio.painter.atlas.texels
+    vertex = studio.shapes.mean.numpy()[int(studio.shapes.landmarks[mark])]
+    spot = texels[np.linalg.norm(studio.painter.atlas.points - vertex, axis=1) < 7]
     pictures = []
     for colour in (0.0, 1.0):
-        albedo = person.albedo.clone()
-        albedo[: len(spot)][spot] = colour
-        painted = Person(person.head, person.dressed, albedo, False)
-        images, landmarks = shoot(studio, painted, 0, 1, 2, size=112)
+        texture = person.texture.clone()
+        texture.flatten(1)[:3, spot] = colour
+        images, landmarks = shoot(studio, replace(person, texture=texture, long_hair=False), 0, 1, 2, size=112)
         pictures.append(images.float())
     change = (pictures[1] - pictures[0]).abs().mean(1)
     change = change * (change > 20)  # what JPEG changes elsewhere is less
@@ -103,21 +106,32 @@ def test_the_expression_of_a_photograph_is_known(studio, people):
 
 
 def test_sheets_are_seen_from_both_sides():
-    points, faces = studio_module._sheet(np.linspace(-1, 1, 4), np.linspace(0, -10, 3), lambda y: 50 + 0 * y, 1.0)
+    points, faces, places = studio_module._sheet(
+        np.linspace(-1, 1, 4), np.linspace(0, -10, 3), lambda y: 50 + 0 * y, 1.0, HAIR
+    )
     a, b, c = (points[faces[:, k]] for k in range(3))
     normals = torch.linalg.cross(b - a, c - a)
     half = len(faces) // 2
     torch.testing.assert_close(normals[half:], -normals[:half], atol=1e-3, rtol=0)
     assert len(points) == 2 * 4 * 3 and faces.max() == len(points) - 1
     assert half == 2 * 3 * 2
+    # Triangle by triangle, both sides show the same piece of the patch.
+    texels = places * torch.tensor([COLUMNS, ROWS])
+    torch.testing.assert_close(texels[:half], texels[half:].flip(1))
+    down, right = HAIR
+    assert right.start < texels[..., 0].min() and texels[..., 0].max() < right.stop
+    assert down.start < texels[..., 1].min() and texels[..., 1].max() < down.stop
+    order = points[faces[:half].flatten(), 1].argsort(descending=True)
+    assert (texels[:half, :, 1].flatten()[order].diff() >= 0).all()  # high on the sheet is high in the patch
 
 
 def test_backgrounds_and_camera_faults_stay_in_range():
     for seed in range(5):
         picture = _background(16, np.random.default_rng(seed))
-        assert picture.shape == (16, 16, 3) and 0 <= picture.min() and picture.max() <= 1
+        assert picture.shape == (16 * SUPERSAMPLING, 16 * SUPERSAMPLING, 3)
+        assert 0 <= picture.min() and picture.max() <= 1
         pixels = _camera_faults(picture.permute(2, 0, 1), np.random.default_rng(seed))
-        assert pixels.shape == (3, 16, 16) and pixels.dtype == torch.uint8
+        assert pixels.shape == (3, 32, 32) and pixels.dtype == torch.uint8
         wrong = (pixels.float() / 255 - picture.permute(2, 0, 1)).abs().mean()
         assert 0 < wrong < 0.2
 
