@@ -162,4 +162,4 @@ def load_pretrained(name: str = "cpu") -> MoFA:
 
 def build(chosen: Profile, pretrained: bool = False) -> MoFA:
     """MoFA as a profile wants it, untrained."""
-    return MoFA(load_morphable_model("anny"), chosen.size, chosen.encoder, pretrained)
+    return MoFA(load_morphable_model(chosen.model), chosen.size, chosen.encoder, pretrained)

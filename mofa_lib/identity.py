@@ -106,7 +106,7 @@ def load_identity(name: str = "cpu", on: str = "codes") -> IdentityClassifier:
     if on not in what:
         raise ValueError(f'An identity classifier reads "codes" or "images", not {on!r}.')
     chosen = profile(name)
-    wanted = {"model": load_morphable_model().digest} if on == "codes" else {}
+    wanted = {"model": load_morphable_model(chosen.model).digest} if on == "codes" else {}
     state, _ = load_weights(what[on], chosen.weights, size=chosen.size, **wanted)
     people = len(state["last.bias"])
     trunk = CodeTrunk(len(state["trunk.mean"])) if on == "codes" else ImageTrunk(chosen.size, chosen.encoder)

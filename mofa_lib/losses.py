@@ -16,9 +16,9 @@ class LossWeights:
 
     photometric: float = 1.0
     landmark: float = 2.0
-    shape: float = 1e-3
-    expression: float = 1e-3
-    appearance: float = 1e-3
+    shape: float = 1e-2
+    expression: float = 3e-3
+    appearance: float = 3e-3
 
 
 def photometric(rendering: Rendering, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:

@@ -16,6 +16,7 @@ class Profile:
         name: smoke, cpu, gpu or paper.
         weights: the profile whose trained weights are loaded.
         size: image side in pixels.
+        model: the face model, fine for large pictures.
         encoder: MoFA's encoder: small, resnet50, vgg19 or alexnet.
         detector: backbone of the detector's encoder: resnet18 or resnet50.
         identities, per_identity: people and pictures of each in the training set.
@@ -28,6 +29,7 @@ class Profile:
     name: str
     weights: str
     size: int
+    model: str
     encoder: str
     detector: str
     identities: int
@@ -43,11 +45,16 @@ class Profile:
 
 
 PROFILES = {
-    "smoke": Profile("smoke", "cpu", 112, "small", "resnet18", 8, 4, 8, 20, 5e-4, 8, 20, 1e-3, 8, 8),
-    "cpu": Profile("cpu", "cpu", 112, "small", "resnet18", 1000, 20, 32, 9_000, 5e-4, 32, 4_000, 1e-3, 8, 200),
-    "gpu": Profile("gpu", "gpu", 224, "resnet50", "resnet50", 5000, 20, 32, 60_000, 3e-4, 128, 24_000, 1e-3, 16, 1000),
-    "paper": Profile("paper", "paper", 224, "vgg19", "resnet50", 8000, 20, 5, 200_000, 0.1, 128, 38_000, 0.1, 16, 1000),
-}
+    chosen.name: chosen
+    for chosen in (
+        Profile("smoke", "cpu", 112, "anny", "small", "resnet18", 8, 4, 8, 20, 5e-4, 8, 20, 1e-3, 8, 8),
+        Profile("cpu", "cpu", 112, "anny", "small", "resnet18", 1000, 20, 32, 9_000, 5e-4, 32, 4_000, 1e-3, 8, 200),
+        Profile("gpu", "gpu", 224, "anny-fine", "resnet50", "resnet50", 5000, 20, 32, 60_000, 3e-4, 128, 24_000, 1e-3,
+                16, 1000),
+        Profile("paper", "paper", 224, "anny-fine", "vgg19", "resnet50", 8000, 20, 5, 200_000, 0.1, 128, 38_000, 0.1,
+                16, 1000),
+    )
+}  # fmt: skip
 
 
 def profile(name: str | None = None) -> Profile:
