@@ -157,7 +157,8 @@ def test_saved_weights_give_the_same_codes(cache, small_gpu_profile):
     ],
 )
 def test_weights_of_something_else_are_refused(cache, small_gpu_profile, wrong, message):
-    metadata = {"what": "mofa", "profile": "gpu", "size": 32, "model": load_morphable_model(small_gpu_profile.model).digest, **wrong}
+    digest = load_morphable_model(small_gpu_profile.model).digest
+    metadata = {"what": "mofa", "profile": "gpu", "size": 32, "model": digest, **wrong}
     save_weights("mofa", "gpu", {"head.bias": torch.zeros(257)}, metadata)
     with pytest.raises(ValueError, match=message):
         load_pretrained("gpu")

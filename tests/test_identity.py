@@ -124,7 +124,8 @@ def test_saved_classifiers_come_back(small_gpu_profile, on):
     what = {"codes": "identity", "images": "face_identity"}[on]
     from mofa_lib import load_morphable_model
 
-    metadata = {"what": what, "profile": "gpu", "size": 32, "model": load_morphable_model(small_gpu_profile.model).digest}
+    digest = load_morphable_model(small_gpu_profile.model).digest
+    metadata = {"what": what, "profile": "gpu", "size": 32, "model": digest}
     save_weights(what, "gpu", made.state_dict(), metadata)
     given = torch.rand(4, 257) if on == "codes" else torch.rand(4, 3, 32, 32)
     loaded = load_identity("gpu", on)
