@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mofa_lib.atlas import COLUMNS, EYES, MOUTH, ROWS
 from mofa_lib.camera import Camera, rotation_matrix
+from mofa_lib.features import EYE_TEXELS
 from mofa_lib.lighting import vertex_normals
 from mofa_lib.raster import rasterize
 
@@ -157,21 +158,20 @@ def texture_coordinates(mesh: Topology, mean: Tensor, masks: dict[str, Tensor]) 
     places = torch.stack([COLUMNS / 2 + (v - 0.4832) * UV_SCALE, 8 + (u - 0.640) * UV_SCALE], -1)
     under_chin = u.mean(1) < 0.5
     places[under_chin] = torch.stack([8 + (u - 0.325) * UV_SCALE, 690 + (v - 0.918) * UV_SCALE], -1)[under_chin]
-    for name, patch in {"mouth": MOUTH, "eyes": None}.items():
-        inside = (masks[name][mesh.faces] > 0.5).all(1)
-        if patch:
-            rows, columns = patch
-            places[inside] = torch.tensor([columns.start + columns.stop, rows.start + rows.stop]) / 2.0
-            places[inside] += torch.tensor([[-9.0, 9.0], [9.0, 9.0], [0.0, -9.0]])
-            continue
-        for side, (rows, columns) in zip((-1, 1), EYES, strict=True):
-            ball = inside & (mean[mesh.faces, 0].mean(1).sign() == side)
-            points = mean[mesh.faces[ball]]
-            pupil = points.flatten(0, 1)[points[..., 2].flatten().argmax()]
-            away = (points - pupil)[..., :2] * torch.tensor([4.0, -4.0])  # texels a millimetre
-            middle = torch.tensor([columns.start + columns.stop, rows.start + rows.stop]) / 2.0
-            places[ball] = middle + away.clamp(-63, 63)
+    mouth, eyes = ((masks[name][mesh.faces] > 0.5).all(1) for name in ("mouth", "eyes"))
+    places[mouth] = _middle(MOUTH) + torch.tensor([[-9.0, 9.0], [9.0, 9.0], [0.0, -9.0]])
+    for side, patch in zip((-1, 1), EYES, strict=True):
+        ball = eyes & (mean[mesh.faces, 0].mean(1).sign() == side)
+        points = mean[mesh.faces[ball]]
+        pupil = points.flatten(0, 1)[points[..., 2].flatten().argmax()]
+        away = (points - pupil)[..., :2] * torch.tensor([EYE_TEXELS, -EYE_TEXELS])
+        places[ball] = _middle(patch) + away.clamp(-63, 63)
     return places / torch.tensor([COLUMNS, ROWS])
+
+
+def _middle(patch: tuple[slice, slice]) -> Tensor:
+    rows, columns = patch
+    return torch.tensor([columns.start + columns.stop, rows.start + rows.stop]) / 2.0
 
 
 def landmarks(mean: Tensor, faces: Tensor, masks: dict[str, Tensor]) -> Tensor:

@@ -9,12 +9,18 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from mofa_lib import load_morphable_model
+from mofa_lib.exemplars import HeadShapes
 from mofa_lib.morphable import MorphableModel
 
 
 @pytest.fixture(scope="session")
 def model():
     return load_morphable_model()
+
+
+@pytest.fixture(scope="session")
+def shapes():
+    return HeadShapes()
 
 
 @pytest.fixture(scope="session")

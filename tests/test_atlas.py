@@ -6,13 +6,7 @@ import torch
 
 from mofa_lib.atlas import COLUMNS, EYES, ROWS, Atlas, read_texture, texture_at_vertices
 from mofa_lib.camera import Camera, pose
-from mofa_lib.exemplars import HeadShapes
 from mofa_lib.raster import interpolate, rasterize
-
-
-@pytest.fixture(scope="module")
-def shapes():
-    return HeadShapes()
 
 
 @pytest.fixture(scope="module")

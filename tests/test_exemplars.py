@@ -5,12 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from mofa_lib.exemplars import HeadShapes, pack_shapes, rigid_alignment, unpack_shapes
-
-
-@pytest.fixture(scope="module")
-def shapes():
-    return HeadShapes()
+from mofa_lib.exemplars import pack_shapes, rigid_alignment, unpack_shapes
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -6,7 +6,6 @@ import torch
 from skimage.color import xyz2rgb
 
 from mofa_lib.atlas import EYES, MOUTH, texture_at_vertices
-from mofa_lib.exemplars import HeadShapes
 from mofa_lib.skin import BASE, HAIR, SkinPainter, encode_srgb, hair_colour, skin_colour
 
 ANCESTRY = {"african": 0.0, "asian": 0.0, "caucasian": 0.0}
@@ -14,11 +13,6 @@ ANCESTRY = {"african": 0.0, "asian": 0.0, "caucasian": 0.0}
 
 def attributes(**given: float) -> dict[str, float]:
     return {"age": 0.5, "gender": 0.0, "weight": 0.5, **ANCESTRY, **given}
-
-
-@pytest.fixture(scope="module")
-def shapes():
-    return HeadShapes()
 
 
 @pytest.fixture(scope="module")
