@@ -21,7 +21,7 @@ from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import save_json
 from mofa_lib.lighting import vertex_normals
 from mofa_lib.morphable import MorphableModel
-from mofa_lib.raster import rasterize
+from mofa_lib.raster import _visibility, rasterize
 from mofa_lib.studio import Studio
 from tests.bench.scenes import codes, large_model, on_screen, subdivide
 
@@ -66,7 +66,11 @@ def benchmarks() -> dict[str, Callable[[], object]]:
         arrays = screen.contiguous().numpy(), faces.numpy(), size, size
         differ = (rasterize(screen, faces, size).face != torch.from_numpy(zbuffer(*arrays)[0])).sum()
         print(f"{name} model: {len(faces)} triangles; rasterize and the z-buffer disagree about {differ} pixels")
+        planes, corners = screen.movedim(-1, 0).contiguous(), faces.T.contiguous()
         timed |= {
+            f"visibility alone, {batch} × {size}², {name} model": lambda p=planes, c=corners, n=size: _visibility(
+                p, c, n, n, True
+            ),
             f"rasterize, {batch} × {size}², {name} model": lambda s=screen, f=faces, n=size: rasterize(s, f, n),
             f"compiled z-buffer, {batch} × {size}², {name} model": lambda arrays=arrays: zbuffer(*arrays),
         }
