@@ -15,9 +15,10 @@ from mofa_lib.exemplars import HeadShapes
 from mofa_lib.raster import Fragments, rasterize
 
 ROWS, COLUMNS = 768, 1024  # about 1.7 texels a millimetre on the face
-# Patches below the head's chart, (rows, columns): one eyeball each, the bag of the mouth, hair, cloth.
+# Patches beside the head's charts, (rows, columns): one eyeball each, the bag of the mouth, and what people wear.
 EYES = (slice(528, 656), slice(8, 136)), (slice(528, 656), slice(144, 272))
 MOUTH = slice(690, 750), slice(200, 260)
+TEETH, FRAMES, HAT = (slice(8, 64), slice(8, 104)), (slice(8, 64), slice(908, 956)), (slice(8, 64), slice(960, 1016))
 HAIR = slice(528, 768), slice(288, 640)
 CLOTH = slice(528, 768), slice(656, 1024)
 
@@ -53,6 +54,10 @@ class Atlas:
     def spread(self, values: Float[np.ndarray, "H C"]) -> Float[np.ndarray, "P C"]:
         """Values at the vertices, at every texel."""
         return sum(self._weights[:, k, None] * values[self._corners[:, k]] for k in range(3))
+
+    def nearest(self, point: Float[np.ndarray, "3"]) -> int:
+        """Index in `texels` of the texel nearest to a point of the mean head, mm."""
+        return int(((self.points - point) ** 2).sum(1).argmin())
 
     def unfold(self, colours: Float[np.ndarray, "P C"]) -> Float[np.ndarray, "R S C"]:
         """Colours of the texels as a picture without holes."""

@@ -1,6 +1,7 @@
 """Light from all around, in nine numbers a channel. Derived in chapter 4."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -48,6 +49,24 @@ def irradiance(normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3
     if illumination.shape[-1] != 9:
         raise ValueError(f"Illumination needs nine coefficients a channel, (B, 3, 9); got {tuple(illumination.shape)}.")
     return 1 + (illumination @ spherical_harmonics(normals).transpose(1, 2)).transpose(1, 2)
+
+
+def project_irradiance(light: Callable[[Tensor], Tensor]) -> Float[Tensor, "B 3 9"]:
+    """The nine coefficients a channel that come nearest to any light, in the least-squares sense over the sphere.
+
+    Args:
+        light: maps unit normals (N, 3) to irradiance (B, N, 3).
+    """
+    normals = sphere_points(1000)
+    return (torch.linalg.pinv(spherical_harmonics(normals)) @ (light(normals) - 1)).transpose(1, 2)
+
+
+def sphere_points(count: int) -> Float[Tensor, "N 3"]:
+    """Unit vectors spread evenly over the sphere, on a spiral."""
+    k = torch.arange(count) + 0.5
+    turn, z = math.pi * (1 + math.sqrt(5)) * k, 1 - 2 * k / count
+    across = (1 - z * z).sqrt()
+    return torch.stack([across * turn.cos(), across * turn.sin(), z], 1)
 
 
 def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Tensor) -> Float[Tensor, "B V 3"]:

@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 from torch import Tensor
 
 from mofa_lib.exemplars import rigid_alignment
+from mofa_lib.lighting import irradiance, sphere_points, vertex_normals
 
 
 def geometric_error(
@@ -29,6 +30,28 @@ def geometric_error(
         size = (a * b).sum() / (a * a).sum() if scale else 1.0
         errors.append((size * a - b).norm(dim=1).mean())
     return torch.stack(errors)
+
+
+def normal_error(
+    found: Float[Tensor, "B V 3"], true: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
+) -> Float[Tensor, "B V"]:
+    """Angle between corresponding surface normals after the best rigid motion, degrees."""
+    turned = torch.stack([a @ rigid_alignment(a, b)[0].T for a, b in zip(found, true, strict=True)])
+    cosine = (vertex_normals(turned, faces) * vertex_normals(true, faces)).sum(2)
+    return torch.rad2deg(cosine.clamp(-1, 1).acos())
+
+
+def light_error(found: Float[Tensor, "B 3 9"], true: Float[Tensor, "B 3 9"]) -> Float[Tensor, " B"]:
+    """Root mean square difference of the light on all surfaces that face the camera, in parts of the true light.
+
+    Before, the light found is scaled by the best factor for each channel: a picture does not tell bright skin in dim
+    light from dark skin in bright light.
+    """
+    facing = sphere_points(2000)
+    facing = facing[facing[:, 2] > 0].to(found)[None].expand(len(found), -1, -1)
+    a, b = irradiance(facing, found), irradiance(facing, true)
+    scale = (a * b).sum(1, keepdim=True) / a.square().sum(1, keepdim=True)
+    return ((scale * a - b).square().mean((1, 2)) / b.square().mean((1, 2))).sqrt()
 
 
 def landmark_error(found: Float[Tensor, "B N 2"], true: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:

@@ -47,4 +47,8 @@ class NoiseBank:
 
     def draw(self, rng: np.random.Generator, kind: float | str, texels: Int[np.ndarray, " P"]) -> np.ndarray:
         """Noise of this kind at these texels."""
-        return self._kinds[kind].take(texels + rng.integers(ROWS * COLUMNS), mode="wrap")
+        return self.shifted(kind, texels, int(rng.integers(ROWS * COLUMNS)))
+
+    def shifted(self, kind: float | str, texels: Int[np.ndarray, "..."], shift: int) -> np.ndarray:
+        """The copy of this kind that is shifted by so many texels."""
+        return self._kinds[kind].take(texels + shift, mode="wrap")

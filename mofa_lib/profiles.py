@@ -48,7 +48,7 @@ PROFILES = {
     chosen.name: chosen
     for chosen in (
         Profile("smoke", "cpu", 112, "anny", "small", "resnet18", 8, 4, 8, 20, 5e-4, 8, 20, 1e-3, 8, 8),
-        Profile("cpu", "cpu", 112, "anny", "small", "resnet18", 1000, 20, 32, 9_000, 5e-4, 32, 4_000, 1e-3, 8, 200),
+        Profile("cpu", "cpu", 112, "anny", "small", "resnet18", 2000, 12, 32, 9_000, 5e-4, 32, 4_000, 1e-3, 8, 200),
         Profile("gpu", "gpu", 224, "anny-fine", "resnet50", "resnet50", 5000, 20, 32, 60_000, 3e-4, 128, 24_000, 1e-3,
                 16, 1000),
         Profile("paper", "paper", 224, "anny-fine", "vgg19", "resnet50", 8000, 20, 5, 200_000, 0.1, 128, 38_000, 0.1,

@@ -13,9 +13,9 @@ from mofa_lib.noise import NoiseBank, smooth_field
 
 # Absorption per unit of pigment in the red, green and blue bands (610, 545, 465 nm): melanin falls with wavelength,
 # oxygenated haemoglobin is nearly transparent in the red. Relative values after Jacques 1998 and Prahl 1999.
-MELANIN = np.array([1.0, 1.25, 1.5])
-HAEMOGLOBIN = np.array([0.05, 1.0, 0.75])
-BASE = np.array([0.87, 0.74, 0.57])  # reflectance of skin with no pigment at all
+MELANIN = np.array([1.0, 1.25, 1.5], np.float32)
+HAEMOGLOBIN = np.array([0.05, 1.0, 0.75], np.float32)
+BASE = np.array([0.87, 0.74, 0.57], np.float32)  # reflectance of skin with no pigment at all
 
 HAIR = np.array([[0.10, 0.08, 0.07], [0.17, 0.11, 0.08], [0.31, 0.20, 0.13], [0.55, 0.40, 0.24], [0.66, 0.63, 0.60]])
 IRIS = np.array([[0.25, 0.15, 0.09], [0.36, 0.24, 0.13], [0.38, 0.38, 0.25], [0.38, 0.48, 0.56], [0.46, 0.51, 0.52]])

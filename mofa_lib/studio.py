@@ -4,234 +4,288 @@ Nothing here uses the morphable model or spherical harmonics: what the autoencod
 way than it explains it, as with a real photograph. Used in chapter 6 by `RenderedFaces`.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
 from mofa_lib.alignment import five_points, similarity
-from mofa_lib.atlas import CLOTH, COLUMNS, HAIR, ROWS, read_texture
+from mofa_lib.atlas import CLOTH, COLUMNS, FRAMES, HAIR, HAT, ROWS, TEETH, read_texture
 from mofa_lib.camera import Camera, pose
 from mofa_lib.exemplars import Head, HeadShapes
-from mofa_lib.features import mix
 from mofa_lib.lighting import vertex_normals
-from mofa_lib.noise import smooth_field
 from mofa_lib.raster import interpolate, rasterize
+from mofa_lib.scene import GAMMA, Light, Thing, background, camera_faults, thing_in_front
 from mofa_lib.skin import SkinPainter, hair_colour
+from mofa_lib.wardrobe import Outfit, Wardrobe
 
 SUPERSAMPLING = 2  # rendered at twice the size, then averaged: no jagged edges
-# Where hair begins, from the nape over the ear and the sideburn to the forehead: depth and height on the mean head, mm.
-HAIRLINE = [-100, -75, -60, -48, -28, -8, 25, 60], [-50, -35, 30, 40, 22, 66, 90, 104]
+AT_ONCE = 8  # pictures; larger batches fall out of the processor's cache
+BARE = 4  # the channel of a texture that tells skin from what is worn on it
 
 
 @dataclass(frozen=True)
 class Person:
-    """One identity: a head, its skin and its hair, the same in every photograph.
+    """One identity: a head, its skin, its hair and its clothes, the same in every photograph.
 
     Attributes:
         head: shape, expressions and attributes.
-        dressed: what hair and clothes add to the vertices of head, curtain and collar, mm.
-        texture: RGB and shine of head, hair and cloth, in the atlas.
-        long_hair: whether the curtain of hair is worn.
+        outfit: what the person wears.
+        thickness: what hair and hat add to the vertices of the head, mm.
+        worn: vertices of everything else that is worn, mm.
+        faces, places: triangles of head and worn things, and the texture coordinates of their corners.
+        texture: linear RGB, shine, and bare skin (1) or not (0), in the atlas.
     """
 
     head: Head
-    dressed: Float[Tensor, "H 3"]
-    texture: Float[Tensor, "4 R S"]
-    long_hair: bool
+    outfit: Outfit
+    thickness: Float[Tensor, "H 3"]
+    worn: Float[Tensor, "W 3"]
+    faces: Int[Tensor, "F 3"]
+    places: Float[Tensor, "F 3 2"]
+    texture: Float[Tensor, "5 R S"]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What chance decides about one photograph before the picture is drawn.
+
+    Attributes:
+        expression: strengths of the facial actions.
+        rotation: pitch, yaw, roll in radians.
+        distance: of the camera, mm.
+        misread: errors of the five points by which the picture is aligned, image widths.
+        light: for one picture.
+        rng: for the rest: background, things in front, noise.
+    """
+
+    expression: Float[Tensor, " E"]
+    rotation: Float[Tensor, "3"]
+    distance: float
+    misread: Float[Tensor, "5 2"]
+    light: Light
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Pictures of one person with what is true about them.
+
+    Attributes:
+        images: 8 bits.
+        landmarks: the 68 points, pixels.
+        skin: whether a pixel shows bare skin, eyes or lips of the face.
+    """
+
+    images: UInt8[Tensor, "B 3 H W"]
+    landmarks: Float[Tensor, "B 68 2"]
+    skin: Bool[Tensor, "B H W"]
 
 
 class Studio:
-    """Invites random people and takes their photographs."""
+    """Invites random people and takes their photographs.
 
-    def __init__(self):
+    Args:
+        plain: bald heads before a grey wall, by a perfect camera: to measure what the variety is good for.
+    """
+
+    def __init__(self, plain: bool = False):
+        self.plain = plain
         self.shapes = HeadShapes()
-        self.painter = SkinPainter(self.shapes)
-        self.camera = Camera()
+        self.painter, self.wardrobe = SkinPainter(self.shapes), Wardrobe(self.shapes)
         self._normals = vertex_normals(self.shapes.mean[None], self.shapes.faces)[0]
-        self._curtain, curtain_faces, curtain_places = _sheet(
-            np.linspace(-1.85, 1.85, 33), np.linspace(75, -135, 12), lambda y: 80 + 0.06 * (75 - y), 1.15, HAIR
-        )
-        self._collar, collar_faces, collar_places = _sheet(
-            np.linspace(-np.pi, np.pi, 41),
-            np.linspace(-88, -190, 10),
-            lambda y: 62 + 140 * ((-88 - y) / 102) ** 1.5,
-            0.9,
-            CLOTH,
-        )
-        head, curtain = len(self.shapes.mean), len(self._curtain)
-        self._faces = torch.cat([self.shapes.faces, collar_faces + head + curtain, curtain_faces + head])
-        self._places = torch.cat([self.shapes.texture_coordinates, collar_places, curtain_places])
-        self._without_curtain = len(self._faces) - len(curtain_faces)
-        self._occlusion = torch.cat([self.shapes.occlusion, torch.ones(curtain + len(self._collar))])
 
     def person(self, rng: np.random.Generator) -> Person:
         """A random identity."""
         head = self.shapes.head(rng)
         hair = hair_colour(head.attributes, rng)
         texture = self.painter.paint(head.attributes, hair, rng)
-        male = head.attributes["gender"]
-        bald = rng.random() < 0.18 * male + 0.01
-        length = 0.0 if bald else rng.uniform(3, 10 + 16 * (1 - male))
-        points, scalp = self.shapes.mean.numpy(), self._scalp(rng)
-        scalp_texels = self.painter.atlas.spread(scalp[:, None])[:, 0]
-        self._grow_hair(texture, scalp_texels * (0.25 if bald else 1.0), hair, rng)
-        clothes = rng.uniform(0.03, 0.9) * rng.dirichlet([2, 2, 2]) * 1.8
-        texture[:3, *CLOTH] = torch.from_numpy(clothes.clip(0.02, 0.95)).float()[:, None, None]
-        texture[3, *CLOTH] = 0.05
-        texture[:3, *CLOTH] *= 1 + 0.08 * torch.randn(texture[0, *CLOTH].shape, generator=_generator(rng))
-        bumps = torch.from_numpy(scalp * (not bald) * length * np.exp(smooth_field(points, rng, 0.2, 30))).float()
-        worn = not bald and rng.random() < 0.75 * (1 - male) + 0.04
-        return Person(head, self._normals * bumps[:, None], texture, bool(worn))
+        outfit = self.wardrobe.dress(head, hair, rng)
+        if self.plain:
+            outfit = outfit.nothing()
+        faces, places, worn, first = [self.shapes.faces], [self.shapes.texture_coordinates], [], len(self.shapes.mean)
+        for name, points in outfit.parts.items():
+            faces.append(self.wardrobe.faces[name] + first)
+            places.append(self.wardrobe.places[name])
+            worn += [torch.from_numpy(points)] * 2  # a part has two sides
+            first += 2 * len(points)
+        texture = self._dress(texture, outfit, rng)
+        thickness = self._normals * torch.from_numpy(outfit.thickness).float()[:, None]
+        nothing = torch.zeros(0, 3)
+        return Person(
+            head, outfit, thickness, torch.cat([nothing, *worn]), torch.cat(faces), torch.cat(places), texture
+        )
 
-    def face(self, person: Person, rng: np.random.Generator) -> Float[Tensor, "H 3"]:
-        """The person's head (mm, no hair) with the expression that a photograph's generator draws first."""
-        strength = self.shapes.expression(rng)
-        return person.head.neutral + torch.einsum("e,evc->vc", strength, person.head.expressions)
+    def shot(self, rng: np.random.Generator) -> Shot:
+        """The part of a photograph that decides what is true about it; the same generator gives the same shot."""
+        expression = self._smile(self.shapes.expression(rng), rng)
+        rotation = torch.from_numpy(rng.normal(0, [0.14, 0.3, 0.05]).clip(-0.75, 0.75)).float()
+        distance = float(np.exp(rng.uniform(np.log(700), np.log(1500))))
+        misread = torch.from_numpy(rng.normal(0, 0.008, (5, 2))).float()
+        return Shot(expression, rotation, distance, misread, Light.even() if self.plain else Light.draw(rng), rng)
+
+    def _smile(self, strength: Float[Tensor, " E"], rng: np.random.Generator) -> Float[Tensor, " E"]:
+        """People in front of a camera often smile, and show their teeth."""
+        if rng.random() < 0.3:
+            broad = rng.uniform(0.4, 1.0)
+            actions = {"mouthSmile": 0.9, "mouthUpperUp": 0.45, "mouthLowerDown": 0.3, "cheekSquint": 0.4}
+            for name, share in actions.items():
+                for side in ("Left", "Right"):
+                    strength[self.shapes.actions.index(name + side)] = broad * share
+            strength[self.shapes.actions.index("jawOpen")] = broad * rng.uniform(0, 0.15)
+        return strength
+
+    def face(self, person: Person, shot: Shot) -> Float[Tensor, "H 3"]:
+        """The person's head with the expression of a shot, mm, not posed, without what is worn."""
+        return person.head.neutral + torch.einsum("e,evc->vc", shot.expression, person.head.expressions)
+
+    def attributes(self, person: Person, shot: Shot) -> dict[str, float]:
+        """What an analysis of errors by group may ask for: of the person, the outfit and the pose."""
+        lightness = float((self._skin_of(person) ** (1 / GAMMA)).mean())
+        about_the_shot = {"lightness": lightness, "yaw": float(shot.rotation[1])}
+        return person.head.attributes | person.outfit.attributes | about_the_shot
+
+    def light(self, person: Person, shot: Shot, template: Float[Tensor, "5 2"], size: int) -> Float[Tensor, "3 9"]:
+        """The light of a shot as the aligned picture shows it, in the renderer's convention."""
+        turn, _, _ = self._align(person, shot, template, size)
+        angle = torch.atan2(-turn[1, 0], turn[0, 0])  # y points down in pictures
+        about_the_view = pose(
+            shot.light.directions, torch.stack([angle * 0, angle * 0, angle])[None], torch.zeros(1, 3)
+        )
+        return Light(**vars(shot.light) | {"directions": about_the_view}).harmonics()[0]
 
     def photograph(
         self, person: Person, rngs: list[np.random.Generator], template: Float[Tensor, "5 2"], size: int
-    ) -> tuple[UInt8[Tensor, "B 3 H W"], Float[Tensor, "B 68 2"]]:
-        """Pictures of one person, one for each generator, and the 68 landmarks in pixels.
+    ) -> Photographs:
+        """Pictures of one person, one for each generator.
 
         Every picture is aligned by its five points to `template` before it is drawn, with the small errors that a
         detector of the five points would make.
         """
-        drawn = torch.stack([self.face(person, rng) for rng in rngs])
-        dressed = drawn + person.dressed
-        rest = torch.cat([self._curtain, self._collar]).expand(len(rngs), -1, -1)
-        angles = torch.tensor(
-            np.stack([rng.normal(0, [0.13, 0.28, 0.05]).clip(-0.65, 0.65) for rng in rngs]), dtype=torch.float32
-        )
-        nowhere = torch.zeros(len(rngs), 3)
-        world = pose(torch.cat([dressed, rest], 1), angles, nowhere)
-        marks = self.camera.project(pose(drawn[:, self.shapes.landmarks], angles, nowhere), size)
-        screen = self.camera.project(world, size)
-        landmarks = torch.empty(len(rngs), 68, 2)
-        for i, rng in enumerate(rngs):
-            found = five_points(marks[i, :, :2]) + torch.from_numpy(rng.normal(0, 0.008 * size, (5, 2))).float()
-            turn, shift = similarity(found, template)
-            screen[i, :, :2] = screen[i, :, :2] @ turn.T + shift
-            landmarks[i] = marks[i, :, :2] @ turn.T + shift
-        triangles = len(self._faces) if person.long_hair else self._without_curtain
-        images = self._develop(world, screen, triangles, person.texture, rngs, size)
-        return images, landmarks
+        texture = F.avg_pool2d(person.texture, 2) if size <= 128 else person.texture  # a texel a sample is enough
+        taken = [
+            self._photograph(person, texture, [self.shot(rng) for rng in rngs[i : i + AT_ONCE]], template, size)
+            for i in range(0, len(rngs), AT_ONCE)
+        ]
+        return Photographs(*(torch.cat(parts) for parts in zip(*taken, strict=True)))
 
-    def _develop(self, world: Tensor, screen: Tensor, triangles: int, texture: Tensor, rngs: list, size: int) -> Tensor:
-        scale = torch.tensor([SUPERSAMPLING, SUPERSAMPLING, 1.0])
-        faces = self._faces[:triangles]
-        fragments = rasterize(screen * scale, faces, SUPERSAMPLING * size)
-        occlusion = self._occlusion[None, :, None].expand(len(rngs), -1, 1)
-        values = interpolate(fragments, faces, torch.cat([vertex_normals(world, faces), occlusion], 2))
-        normal, open_sky = F.normalize(values[..., :3], dim=-1), values[..., 3:]
-        if size <= 128:  # a texel for each sample is enough
-            texture = F.avg_pool2d(texture, 2)
-        painted = read_texture(texture, self._places[:triangles], fragments)
-        seen = (fragments.face >= 0)[..., None]
-        images = []
-        for i, rng in enumerate(rngs):
-            colour, shine = painted[i, ..., :3], painted[i, ..., 3:]
-            lit = colour * _diffuse(normal[i], open_sky[i], rng) + _gloss(normal[i], shine, rng) * open_sky[i]
-            picture = torch.where(seen[i], lit, _background(size, rng))
-            picture = F.avg_pool2d(picture.permute(2, 0, 1), SUPERSAMPLING)
-            images.append(_camera_faults(picture.clamp(0, 1), rng))
-        return torch.stack(images)
+    def _photograph(self, person: Person, texture: Tensor, shots: list[Shot], template: Tensor, size: int) -> tuple:
+        dressed = torch.stack([torch.cat([self.face(person, s) + person.thickness, person.worn]) for s in shots])
+        world = pose(dressed, torch.stack([s.rotation for s in shots]), torch.zeros(len(shots), 3))
+        screen, landmarks = [], []
+        for shot, points in zip(shots, world, strict=True):
+            turn, shift, marks = self._align(person, shot, template, size)
+            seen = Camera(distance=shot.distance).project(points[None], size)[0]
+            screen.append(torch.cat([seen[:, :2] @ turn.T + shift, seen[:, 2:]], 1))
+            landmarks.append(marks @ turn.T + shift)
+        images, skin = self._develop(person, texture, shots, world, torch.stack(screen), size)
+        return images, torch.stack(landmarks), skin
 
-    def _scalp(self, rng: np.random.Generator) -> np.ndarray:
-        """Where hair grows, in [0, 1]: above a wavy hairline that falls from the forehead to behind the ears."""
-        points = self.shapes.mean.numpy()
-        _, y, z = points.T
-        line = np.interp(z, *HAIRLINE) + rng.normal(0, 6) + smooth_field(points, rng, 5, 22)
-        return 1 / (1 + np.exp(-(y - line) / 4)) * (1 - self.shapes.regions["ears"].numpy())
+    def _align(self, person: Person, shot: Shot, template: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The turn and the shift that align a shot, and its landmarks before them, in pixels."""
+        face = self.face(person, shot)[self.shapes.landmarks]
+        posed = pose(face[None], shot.rotation[None], torch.zeros(1, 3))
+        marks = Camera(distance=shot.distance).project(posed, size)[0, :, :2]
+        turn, shift = similarity(five_points(marks) + size * shot.misread, template)
+        return turn, shift, marks
 
-    def _grow_hair(self, texture: Tensor, scalp: np.ndarray, hair: np.ndarray, rng: np.random.Generator) -> None:
-        """Paint hair on the scalp and on the curtain: strands of slightly different colour, a ragged hairline."""
-        flat, texels = texture.flatten(1), self.painter.atlas.texels
-        every = np.arange(ROWS * COLUMNS)
-        strands = self.painter.noise.draw(rng, "down", every)
-        shade = np.exp(0.22 * strands + 0.1 * self.painter.noise.draw(rng, 6, every))
-        coloured = np.concatenate([np.outer(shade, hair), 0.6 + 0.3 * strands[:, None]], 1).clip(0, 1)
-        ragged = (3.5 * (scalp - 0.5) + 0.5 + 0.35 * strands[texels]).clip(0, 1) * (scalp / max(scalp.max(), 1e-6))
-        painted = mix(flat[:, texels].numpy().T, coloured[texels], ragged * scalp.max())
-        flat[:, texels] = torch.from_numpy(painted.T).float()
-        texture[:, *HAIR] = torch.from_numpy(coloured.T.reshape(4, ROWS, COLUMNS)[:, *HAIR]).float()
+    def _develop(self, person: Person, texture: Tensor, shots: list[Shot], world: Tensor, screen: Tensor, size: int):
+        fine = SUPERSAMPLING * size
+        fragments = rasterize(screen * torch.tensor([SUPERSAMPLING, SUPERSAMPLING, 1.0]), person.faces, fine)
+        painted = read_texture(texture, person.places, fragments).flatten(1, 2)
+        open_sky = torch.ones(world.shape[1])
+        open_sky[: len(self.shapes.mean)] = self.shapes.occlusion
+        values = torch.cat([vertex_normals(world, person.faces), open_sky.expand(len(shots), -1)[..., None]], 2)
+        values = interpolate(fragments, person.faces, values).flatten(1, 2)
+        normal, open_sky = values[..., :3], values[..., 3:]
+        normal = normal * (normal.square().sum(2, keepdim=True) + 1e-12).rsqrt()
+        colour, shine, bare = painted[..., :3], painted[..., 3:4], painted[..., BARE]
+        light = Light.stack([shot.light for shot in shots])
+        lit = colour * light.irradiance(normal, open_sky) + light.highlights(normal, shine) * open_sky
+        seen = (fragments.face >= 0).flatten(1)
+        pictures, skin = [], []
+        for i, shot in enumerate(shots):
+            behind = torch.full((3, size, size), 0.5) if self.plain else background(size, shot.rng)
+            behind = F.interpolate(behind[None], fine, mode="bilinear")[0].flatten(1).T
+            picture = torch.where(seen[i, :, None], lit[i].clamp(1e-4, 1) ** (1 / GAMMA), behind)
+            shown = seen[i] * bare[i]
+            if not self.plain and shot.rng.random() < 0.15:
+                thing = thing_in_front(fine, self._skin_of(person), shot.rng)
+                picture, shown = _put_in_front(thing, picture, shown, shot.light)
+            picture = _average(picture.reshape(fine, fine, 3)).permute(2, 0, 1)
+            pictures.append(_eight_bits(picture) if self.plain else camera_faults(picture, shot.rng))
+            skin.append(_average(shown.reshape(fine, fine)) > 0.5)
+        return torch.stack(pictures), torch.stack(skin)
 
+    def _skin_of(self, person: Person) -> np.ndarray:
+        """The person's colour, on the nose."""
+        row, column = divmod(int(self.painter.atlas.texels[self.painter.atlas.nearest(self.painter.nose_tip)]), COLUMNS)
+        return person.texture[:3, row, column].numpy()
 
-def _generator(rng: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(rng.integers(2**31)))
+    def _dress(self, texture: Tensor, outfit: Outfit, rng: np.random.Generator) -> Float[Tensor, "5 R S"]:
+        """Paint hair and hat on the head, and the patches of what is worn; then colours become linear."""
+        painted = np.concatenate([texture.numpy(), np.ones((1, ROWS, COLUMNS), np.float32)])
+        flat, everywhere = painted.reshape(5, -1), np.arange(ROWS * COLUMNS)
+        draws = rng.integers(ROWS * COLUMNS, size=2).tolist()
 
+        def strands(texels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            kinds = zip(("down", 6), draws, strict=True)
+            fine, coarse = (self.painter.noise.shifted(kind, texels, shift) for kind, shift in kinds)
+            return fine, np.exp(0.22 * fine + 0.1 * coarse)
 
-def _diffuse(normal: Tensor, open_sky: Tensor, rng: np.random.Generator) -> Tensor:
-    """Ambient light where the sky is open, and one to three lamps with the clamped cosine of Lambert's law."""
-    light = torch.from_numpy(rng.uniform(0.3, 0.8) * rng.normal(1, 0.06, 3)).float() * open_sky
-    for _ in range(rng.integers(1, 4)):
-        direction = torch.from_numpy(rng.normal(0, [1.0, 0.7, 0.5]) + [0, 0.35, 0.8]).float()
-        colour = torch.from_numpy(rng.uniform(0.1, 0.75) * rng.normal(1, 0.1, 3)).float()
-        light = light + (normal @ F.normalize(direction, dim=0)).clamp(min=0)[..., None] * colour
-    return light
-
-
-def _gloss(normal: Tensor, shine: Tensor, rng: np.random.Generator) -> Tensor:
-    """A soft highlight on skin and hair, a sharp one in the eyes; the autoencoder's renderer knows of neither."""
-    halfway = F.normalize(torch.from_numpy(rng.normal(0, [0.4, 0.3, 0.1]) + [0, 0.3, 1.0]).float(), dim=0)
-    facing = (normal @ halfway).clamp(min=0)[..., None]
-    soft, strength = float(rng.uniform(8, 40)), float(rng.uniform(0, 0.25))
-    return strength * shine * facing ** torch.where(shine > 2, 120.0, soft)
-
-
-def _background(size: int, rng: np.random.Generator) -> Tensor:
-    """An unsharp background: random tints on a few grids from coarse to fine."""
-    picture = torch.from_numpy(rng.uniform(0.1, 0.9) + rng.normal(0, 0.1, 3)).float()[:, None, None]
-    for cells in (2, 3, 6, 12):
-        grey = rng.normal(0, rng.uniform(0, 0.14), (1, 1, cells, cells)) * rng.normal(1, 0.4, (1, 3, 1, 1))
-        coarse = torch.from_numpy(grey).float()
-        picture = picture + F.interpolate(coarse, size=(size, size), mode="bicubic")[0]
-    return F.interpolate(picture[None], scale_factor=SUPERSAMPLING)[0].permute(1, 2, 0).clamp(0, 1)
-
-
-def _camera_faults(picture: Float[Tensor, "3 H W"], rng: np.random.Generator) -> UInt8[Tensor, "3 H W"]:
-    """Gain, gamma, sensor noise, eight bits, and JPEG for every second picture."""
-    picture = picture * float(rng.uniform(0.85, 1.15))
-    picture = picture.clamp(1e-4, 1) ** float(rng.uniform(0.85, 1.2))
-    noise = torch.from_numpy(rng.normal(0, 1, tuple(picture.shape))).float()
-    picture = (picture + noise * float(rng.uniform(0, 0.012))).clamp(0, 1)
-    pixels = (255 * picture).round().to(torch.uint8)
-    if rng.random() < 0.5:
-        file = io.BytesIO()
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=int(rng.integers(70, 97)))
-        pixels = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
-    return pixels
+        texels = self.painter.atlas.texels
+        masks = np.stack([outfit.hair, outfit.hat], 1).astype(np.float32)
+        hair, hat = self.painter.atlas.spread(masks).T
+        where = hair > 0.004
+        fine, shade = strands(texels[where])
+        weight = hair[where] * (3.5 * (hair[where] - 0.5) + 0.5 + 0.35 * fine).clip(0, 1)  # strand by strand
+        _blend(flat, texels[where], _hairs(shade, fine, outfit.hair_colour), weight)
+        where = hat > 0.004
+        _blend(flat, texels[where], _cloth(strands(texels[where])[0], outfit.hat_colour), hat[where])
+        fine, shade = strands(everywhere.reshape(ROWS, COLUMNS)[HAIR])
+        painted[:, *HAIR] = _hairs(shade, fine, outfit.hair_colour)
+        painted[:, *CLOTH] = _cloth(rng.standard_normal(painted[0, *CLOTH].shape, np.float32), outfit.cloth)
+        painted[:, *HAT] = _cloth(rng.standard_normal(painted[0, *HAT].shape, np.float32), outfit.hat_colour)
+        painted[:, *FRAMES] = np.array([*outfit.frames, 1.5, 0])[:, None, None]
+        gaps = 0.7 + 0.3 * np.abs(np.sin(np.linspace(0, 6 * np.pi, painted[0, *TEETH].shape[1]))) ** 0.3
+        painted[:3, *TEETH] = outfit.teeth[:, None, None] * gaps
+        painted[3, *TEETH] = 1.5
+        finished = torch.from_numpy(painted)
+        finished[:3] = finished[:3].clamp(0.01, 1) ** GAMMA
+        return finished
 
 
-def _sheet(
-    angles: np.ndarray, heights: np.ndarray, radius, squeeze: float, patch: tuple[slice, slice]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A surface bent around the back of the neck, visible from both sides: curtain of hair, or shoulders.
+def _blend(flat: np.ndarray, texels: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> None:
+    """Paint over some texels of a flat texture, in place."""
+    for channel, colour in zip(flat, colours, strict=True):
+        before = channel[texels]
+        channel[texels] = before + (colour - before) * weight
 
-    Returns vertices, triangles, and the texture coordinates of their corners in a patch of the atlas.
-    """
-    angle, height = np.meshgrid(angles, heights, indexing="ij")
-    around = radius(height)
-    points = np.stack([around * np.sin(angle), height, -55 - squeeze * around * np.cos(angle)], -1).reshape(-1, 3)
-    rows, columns = angle.shape
-    corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
-    a, b, c, d = corner, corner + 1, corner + columns, corner + columns + 1
-    outside = np.concatenate([np.stack([a, b, c], 1), np.stack([b, d, c], 1)])
-    down, right = patch
-    across, along = np.divmod(outside, columns)
-    places = np.stack(
-        [
-            (right.start + 4 + across / (rows - 1) * (right.stop - right.start - 8)) / COLUMNS,
-            (down.start + 4 + along / (columns - 1) * (down.stop - down.start - 8)) / ROWS,
-        ],
-        -1,
-    )
-    # The inside has vertices, and normals, of its own.
-    faces = torch.from_numpy(np.concatenate([outside, outside[:, ::-1] + len(points)]))
-    both = torch.from_numpy(np.concatenate([places, places[:, ::-1]])).float()
-    return torch.from_numpy(np.concatenate([points, points])).float(), faces, both
+
+def _hairs(shade: np.ndarray, strands: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Strands of slightly different colour and shine, all five channels."""
+    return np.stack([*(shade * c for c in colour), 0.6 + 0.3 * strands, 0 * shade]).clip(0, 1)
+
+
+def _cloth(weave: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.stack([*((1 + 0.08 * weave) * c for c in colour), 0.05 + 0 * weave, 0 * weave]).clip(0, 1)
+
+
+def _put_in_front(thing: Thing, picture: Tensor, shown: Tensor, light: Light) -> tuple[Tensor, Tensor]:
+    """Paste a lit thing over a picture (P, 3); what it hides is not shown."""
+    surface = light.irradiance(thing.normal.reshape(1, -1, 3), 0.9)[0] * thing.colour
+    alpha = thing.alpha.flatten()
+    return torch.lerp(picture, surface.clamp(1e-4, 1) ** (1 / GAMMA), alpha[:, None]), shown * (1 - alpha)
+
+
+def _average(samples: Float[Tensor, "S T ..."]) -> Float[Tensor, "H W ..."]:
+    """The mean of the samples of each pixel."""
+    grid = [samples[i::SUPERSAMPLING, j::SUPERSAMPLING] for i in range(SUPERSAMPLING) for j in range(SUPERSAMPLING)]
+    return sum(grid) / len(grid)
+
+
+def _eight_bits(picture: Float[Tensor, "3 H W"]) -> UInt8[Tensor, "3 H W"]:
+    return (255 * picture.clamp(0, 1)).round().to(torch.uint8)

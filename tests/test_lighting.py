@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import sph_harm_y
 
-from mofa_lib.lighting import irradiance, spherical_harmonics, vertex_normals
+from mofa_lib.lighting import irradiance, project_irradiance, sphere_points, spherical_harmonics, vertex_normals
 
 ORDER = [(n, m) for n in range(3) for m in range(-n, n + 1)]
 
@@ -94,3 +94,25 @@ def test_gradients_of_normals_and_light():
     points = torch.from_numpy(rng.normal(size=(1, 4, 3))).requires_grad_()
     light = torch.from_numpy(rng.normal(size=(1, 3, 9))).requires_grad_()
     assert torch.autograd.gradcheck(lambda p, g: irradiance(vertex_normals(p, faces), g), (points, light))
+
+
+def test_a_distant_lamp_projects_to_the_known_coefficients():
+    """Clamped cosine of a lamp in direction d: A_n Y_nm(d) with A = π, 2π/3, π/4 (Ramamoorthi and Hanrahan 2001)."""
+    lamp = torch.nn.functional.normalize(torch.tensor([[0.3, 0.5, 0.8]], dtype=torch.float64), dim=1)
+    factors = np.pi * np.array([1] + [2 / 3] * 3 + [1 / 4] * 5)
+    expected = torch.from_numpy(factors) * spherical_harmonics(lamp)[0]
+    found = project_irradiance(lambda n: 1 + (n.double() @ lamp.T).clamp(min=0).expand(-1, 3)[None].float())
+    torch.testing.assert_close(found[0].double(), expected.expand(3, -1), atol=3e-3, rtol=0)
+
+
+def test_projecting_harmonic_light_gives_its_coefficients():
+    coefficients = torch.randn(2, 3, 9, generator=torch.Generator().manual_seed(0))
+    found = project_irradiance(lambda n: irradiance(n.expand(2, -1, -1), coefficients))
+    torch.testing.assert_close(found, coefficients, atol=1e-4, rtol=1e-4)
+
+
+def test_points_on_the_sphere_are_even():
+    points = sphere_points(2000)
+    torch.testing.assert_close(points.norm(dim=1), torch.ones(2000))
+    torch.testing.assert_close(points.mean(0), torch.zeros(3), atol=2e-3, rtol=0)
+    torch.testing.assert_close(points.T @ points / 2000, torch.eye(3) / 3, atol=2e-3, rtol=0)

@@ -6,7 +6,19 @@ import torch
 from scipy.spatial.transform import Rotation
 from skimage.metrics import peak_signal_noise_ratio
 
-from mofa_lib.metrics import auroc, auroc_interval, geometric_error, landmark_error, linf, mean_interval, psnr, rate
+from mofa_lib.lighting import irradiance, sphere_points, vertex_normals
+from mofa_lib.metrics import (
+    auroc,
+    auroc_interval,
+    geometric_error,
+    landmark_error,
+    light_error,
+    linf,
+    mean_interval,
+    normal_error,
+    psnr,
+    rate,
+)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -42,6 +54,35 @@ def test_geometric_error_is_a_mean_distance():
     """A cross whose arms grow by 2 mm each."""
     cross = 10 * torch.cat([torch.eye(3), -torch.eye(3)])[None]
     torch.testing.assert_close(geometric_error(1.2 * cross, cross), torch.tensor([2.0]), atol=1e-4, rtol=0)
+
+
+def test_normal_error_is_an_angle_that_forgives_rigid_motion(sphere):
+    points, faces = sphere
+    true = (80 * points * torch.tensor([1.0, 1.2, 0.9]))[None].float()
+    turn = torch.from_numpy(Rotation.from_euler("xyz", [0.3, -0.5, 0.2]).as_matrix()).float()
+    assert normal_error(true @ turn.T + 5, true, faces).max() < 0.1
+    found = true * torch.tensor([1.1, 1.0, 1.0])
+    a, b = vertex_normals(found, faces)[0].double(), vertex_normals(true, faces)[0].double()
+    expected = [np.degrees(np.arccos(np.clip(float(p @ q), -1, 1))) for p, q in zip(a, b, strict=True)]
+    np.testing.assert_allclose(normal_error(found, true, faces)[0], expected, atol=0.1)
+
+
+def test_light_error_forgives_brightness_and_tint_but_not_direction():
+    def light(*of_each_channel):
+        return torch.tensor(of_each_channel, dtype=torch.float32)[None]
+
+    plain = [0.0, 0.3, 0.2, 0.1, 0, 0, 0, 0, 0]
+    true = light(plain, plain, plain)
+    white = 1 / 0.28209479  # of Y00, what gives an irradiance of 1
+    twice = light(*[[white + 2 * plain[0], *(2 * p for p in plain[1:])]] * 3)  # 1 + 1 + 2 Σ = 2 (1 + Σ)
+    assert light_error(twice, true) < 1e-4
+    other = light(*[[0.0, -0.3, 0.2, -0.1, 0, 0, 0, 0, 0]] * 3)
+    normals = sphere_points(5000)
+    normals = normals[normals[:, 2] > 0][None]
+    a, b = irradiance(normals, other).double(), irradiance(normals, true).double()
+    scale = (a * b).sum(1) / (a * a).sum(1)
+    expected = float(((scale[:, None] * a - b).square().mean() / b.square().mean()).sqrt())
+    assert float(light_error(other, true)) == pytest.approx(expected, rel=0.02) and expected > 0.05
 
 
 def test_landmark_error_is_a_mean_distance():

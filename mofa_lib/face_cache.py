@@ -1,0 +1,76 @@
+"""Large arrays on disk that are filled part by part: interrupted, they go on; damaged, the damage is found."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mofa_lib.artifacts import write_bytes
+
+
+class FaceCache:
+    """Some arrays with one row a picture, in a folder of their own.
+
+    A part is a run of rows. Its checksum is noted only after its rows are on disk, so a process that is killed loses
+    the part at which it worked and nothing else. Several processes may fill different parts at the same time.
+
+    Args:
+        folder: where the arrays live; made when it is needed.
+        arrays: type and shape of each array by name; the first axis is the pictures.
+        part: rows of a part.
+    """
+
+    def __init__(self, folder: Path, arrays: dict[str, tuple[type, tuple[int, ...]]], part: int):
+        self.folder, self._about, self.part = folder, arrays, part
+        self._notes = folder / "parts.txt"
+
+    def open(self, mode: str = "c") -> dict[str, np.ndarray]:
+        """The arrays, mapped into memory; by default what a reader changes never reaches the disk.
+
+        Raises:
+            OSError, ValueError: a file is missing or is not what it should be.
+        """
+        found = {name: np.load(self.folder / f"{name}.npy", mmap_mode=mode) for name in self._about}
+        for name, (kind, shape) in self._about.items():
+            if found[name].dtype != kind or found[name].shape != shape:
+                raise ValueError(f"The file {self.folder / name}.npy is damaged; delete its folder.")
+        return found
+
+    def missing(self) -> list[int]:
+        """The first rows of all parts that are not there, or not as they were written."""
+        parts = list(range(0, next(iter(self._about.values()))[1][0], self.part))
+        try:
+            arrays, kept = self.open("r"), self.kept()
+        except (OSError, ValueError, EOFError):
+            return parts
+        return [start for start in parts if kept.get(start) != self._checksum(arrays, start)]
+
+    def kept(self) -> dict[int, int]:
+        """Checksums by first row of a part; a note that was cut off counts as none."""
+        notes = (note.split() for note in self._notes.read_text().split("\n")[:-1] if note)
+        return {int(start): int(checksum) for start, checksum in notes}
+
+    def begin(self) -> None:
+        """Make the files, unless they are there."""
+        try:
+            self.open("r"), self.kept()
+        except (OSError, ValueError, EOFError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for name, (kind, shape) in self._about.items():
+                np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", kind, shape)
+            write_bytes(self._notes, b"")
+
+    def write(self, start: int, **rows: np.ndarray) -> None:
+        """Keep one part: rows for every array."""
+        arrays = self.open("r+")
+        for name, values in rows.items():
+            arrays[name][start : start + self.part] = values
+            arrays[name].flush()
+        with self._notes.open("a") as notes:
+            notes.write(f"\n{start} {self._checksum(arrays, start)}\n")  # on a line of its own, whatever came before
+
+    def _checksum(self, arrays: dict[str, np.ndarray], start: int) -> int:
+        total = 0
+        for name in self._about:
+            total = zlib.crc32(arrays[name][start : start + self.part].tobytes(), total)
+        return total

@@ -1,0 +1,147 @@
+"""A set of photographs ordered from the studio: who comes, by which chance, drawn on every core, kept on disk.
+
+Run as a program it draws some parts of a set; `PhotoSession.complete` starts one for each core.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import astuple, dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mofa_lib import (
+    alignment,
+    atlas,
+    camera,
+    exemplars,
+    features,
+    lighting,
+    noise,
+    raster,
+    scene,
+    skin,
+    studio,
+    wardrobe,
+)
+from mofa_lib.alignment import five_point_template
+from mofa_lib.artifacts import cache_folder
+from mofa_lib.face_cache import FaceCache
+from mofa_lib.studio import Person, Studio
+
+SPLITS = ("train", "validation", "calibration", "test")
+PART = 200  # pictures that are drawn, checked and kept together
+FEW = 400  # so few pictures are not worth the start of other processes
+
+
+@dataclass(frozen=True)
+class PhotoSession:
+    """Everything that decides a set of pictures; equal sessions give equal bytes. Attributes as in `RenderedFaces`."""
+
+    split: str
+    count: int
+    seed: int
+    size: int
+    per_identity: int
+    plain: bool
+
+    @cached_property
+    def cache(self) -> FaceCache:
+        """Images, landmarks and skin masks on disk; its parts end with a person."""
+        name = f"{self.split}-{self.count}-{self.seed}-{self.size}-{self.per_identity}-{recipe()}"
+        arrays = {
+            "images": (np.uint8, (self.count, 3, self.size, self.size)),
+            "landmarks": (np.float32, (self.count, 68, 2)),
+            "skin": (np.bool_, (self.count, self.size, self.size)),
+        }
+        part = max(1, PART // self.per_identity) * self.per_identity
+        return FaceCache(cache_folder() / "faces" / (name + "-plain" * self.plain), arrays, part)
+
+    @property
+    def studio(self) -> Studio:
+        """Where the pictures are taken."""
+        return _studio(self.plain)
+
+    def person(self, identity: int) -> Person:
+        """The person with this number."""
+        return self.studio.person(np.random.default_rng([0, SPLITS.index(self.split), self.seed, identity]))
+
+    def rng(self, index: int) -> np.random.Generator:
+        """The chance behind the picture with this number."""
+        return np.random.default_rng([1, SPLITS.index(self.split), self.seed, index])
+
+    def complete(self) -> None:
+        """Draw whatever is not in the cache, or is damaged there."""
+        missing = self.cache.missing()
+        if not missing:
+            return
+        self.cache.begin()
+        bar = tqdm(total=self.count, desc=f"rendering faces ({self.split})", unit="face", disable=self.count < 32)
+        bar.update(self.count - min(self.count, len(missing) * self.cache.part))
+        if len(missing) * self.cache.part <= FEW:
+            self.draw(missing, bar)
+        else:
+            self._draw_on_every_core(missing, bar)
+        bar.close()
+
+    def draw(self, parts: list[int], bar: tqdm | None = None) -> None:
+        """Draw parts, with one thread: then the bytes do not depend on the number of cores."""
+        template, threads = five_point_template(self.size), torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for start in parts:
+                end, taken = min(start + self.cache.part, self.count), []
+                for first in range(start, end, self.per_identity):
+                    rngs = [self.rng(index) for index in range(first, min(first + self.per_identity, end))]
+                    person = self.person(first // self.per_identity)
+                    taken.append(self.studio.photograph(person, rngs, template, self.size))
+                    if bar:
+                        bar.update(len(rngs))
+                rows = {name: torch.cat([getattr(t, name) for t in taken]).numpy() for name in vars(taken[0])}
+                self.cache.write(start, **rows)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _draw_on_every_core(self, missing: list[int], bar: tqdm) -> None:
+        count = min(os.cpu_count() or 1, len(missing))
+        program = [sys.executable, "-m", "mofa_lib.photo_session", json.dumps(astuple(self))]
+        alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # NumPy has threads as well
+        workers = [subprocess.Popen([*program, json.dumps(missing[k::count])], env=alone) for k in range(count)]
+        try:
+            while any(worker.poll() is None for worker in workers):
+                time.sleep(0.2)
+                bar.n = min(self.count, len(self.cache.kept()) * self.cache.part)
+                bar.refresh()
+        finally:
+            for worker in workers:
+                worker.terminate()
+        if any(worker.wait() for worker in workers):
+            raise RuntimeError("A process that rendered faces ended too early; the same call goes on where it stopped.")
+
+
+@cache
+def recipe() -> str:
+    """A short hash of all that decides how a rendered face looks: stale pictures are never read."""
+    total = hashlib.sha256(exemplars.HEADS.read_bytes())
+    drawing = (exemplars, atlas, noise, features, skin, wardrobe, scene, studio, raster, lighting, camera, alignment)
+    for module in (*drawing, sys.modules[PhotoSession.__module__]):
+        total.update(Path(module.__file__).read_bytes())
+    total.update(five_point_template(100).numpy().tobytes())
+    return total.hexdigest()[:12]
+
+
+@cache
+def _studio(plain: bool) -> Studio:
+    return Studio(plain)
+
+
+if __name__ == "__main__":
+    about, missing = map(json.loads, sys.argv[1:])
+    PhotoSession(*about).draw(missing)
