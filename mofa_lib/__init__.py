@@ -8,9 +8,11 @@ from mofa_lib.face_data import RenderedFaces
 from mofa_lib.identity import IdentityClassifier
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.profiles import profile
+from mofa_lib.photographs import CelebA, PhotoFolder
 from mofa_lib.renderer import FaceRenderer
 
 __all__ = [
+    "CelebA",
     "CodeDistance",
     "Detector",
     "FaceCode",
@@ -18,6 +20,7 @@ __all__ = [
     "IdentityClassifier",
     "LatentAttack",
     "MoFA",
+    "PhotoFolder",
     "RenderedFaces",
     "fgsm",
     "load_detector",

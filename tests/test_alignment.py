@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.transform import SimilarityTransform
 
 from mofa_lib import FaceCode, FaceRenderer
-from mofa_lib.alignment import align_photo, five_point_template, five_points, similarity
+from mofa_lib.alignment import align_photo, align_points, five_point_template, five_points, similarity
 
 
 def test_similarity_is_skimage_s():
@@ -31,6 +31,23 @@ def test_five_points_are_eyes_nose_and_mouth():
     marks = torch.randn(68, 2, generator=torch.Generator().manual_seed(1))
     expected = [marks[[36, 37, 38, 39, 40, 41]].mean(0), marks[[42, 43, 44, 45, 46, 47]].mean(0), *marks[[30, 48, 54]]]
     torch.testing.assert_close(five_points(marks), torch.stack(expected))
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (0,)])
+def test_five_points_of_many_faces_are_those_of_each(shape):
+    marks = torch.randn(*shape, 68, 2, generator=torch.Generator().manual_seed(2))
+    found = five_points(marks)
+    assert found.shape == (*shape, 5, 2)
+    for one, expected in zip(found.view(-1, 5, 2), marks.view(-1, 68, 2), strict=True):
+        assert one.equal(five_points(expected))
+
+
+def test_aligned_points_are_moved_as_skimage_moves_them():
+    points = 50 * torch.randn(7, 5, 2, generator=torch.Generator().manual_seed(4)).double() + 90
+    template = five_point_template(64).double().numpy()
+    for one, found in zip(points.numpy(), align_points(points.float(), 64), strict=True):
+        expected = SimilarityTransform.from_estimate(one, template)(one)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [32, 112])
@@ -76,6 +93,37 @@ def test_a_photo_that_needs_nothing_stays_as_it_is():
     expected = torch.from_numpy(ramp)[inside, inside].float() / 255
     for channel in aligned:
         torch.testing.assert_close(channel[inside, inside], expected, atol=1.01 / 255, rtol=0)
+
+
+@pytest.mark.parametrize(("scale", "left"), [(1.6, 0.05), (3.0, 0.06), (6.3, 0.002), (12.7, 0.002)])
+def test_a_fine_pattern_of_a_large_photo_becomes_grey(scale, left):
+    """And not the coarse pattern that is left where pixels of the photo are skipped."""
+    size = 32
+    photo = Image.fromarray((255 * (np.indices((500, 500)).sum(0) % 2)).astype(np.uint8))
+    aligned = align_photo(photo, scale * five_point_template(size), size)
+    inside = aligned[:, 1:-1, 1:-1]
+    assert inside.mean() == pytest.approx(0.5, abs=0.01) and inside.std() < left
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_as_its_camera_was_held(orientation):
+    """The points are those of the photo as viewers show it; the tag says how the stored rows and columns lie."""
+    upright = Image.fromarray(np.random.default_rng(5).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    pixels = np.array(upright)
+    stored = {  # by the standard's words: where row 0 and column 0 of the file are in the picture
+        1: pixels,  # top, left
+        2: pixels[:, ::-1],  # top, right
+        3: pixels[::-1, ::-1],  # bottom, right
+        4: pixels[::-1],  # bottom, left
+        5: pixels.swapaxes(0, 1),  # left, top
+        6: pixels[:, ::-1].swapaxes(0, 1),  # right, top
+        7: pixels[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+        8: pixels[::-1].swapaxes(0, 1),  # left, bottom
+    }[orientation]
+    photo = Image.fromarray(np.ascontiguousarray(stored))
+    photo.getexif()[0x0112] = orientation
+    points = five_point_template(16) + torch.tensor([20.0, 10.0])
+    assert align_photo(photo, points, 16).equal(align_photo(upright, points, 16))
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (5, 3), (68, 2)])
