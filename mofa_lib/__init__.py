@@ -7,8 +7,8 @@ from mofa_lib.face_code import FaceCode
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.identity import IdentityClassifier
 from mofa_lib.model_files import load_morphable_model
-from mofa_lib.profiles import profile
 from mofa_lib.photographs import CelebA, PhotoFolder
+from mofa_lib.profiles import profile
 from mofa_lib.renderer import FaceRenderer
 
 __all__ = [

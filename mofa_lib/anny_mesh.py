@@ -65,8 +65,10 @@ def visible(head) -> Topology:
     corners = head.texture_coordinates[head.face_texture_coordinate_indices]
     sockets, eyes = part(head, ["eye_cavity.L", "eye_cavity.R"]), part(head, EYE_PARTS)
     plain, balls = faces[~sockets & ~eyes], faces[eyes]
-    pairs, which = torch.cat([balls[:, [0, 1]], balls[:, [1, 2]], balls[:, [2, 0]]]).sort(1).values.unique(
-        dim=0, return_inverse=True
+    pairs, which = (
+        torch.cat([balls[:, [0, 1]], balls[:, [1, 2]], balls[:, [2, 0]]])
+        .sort(1)
+        .values.unique(dim=0, return_inverse=True)
     )
     count = int(faces.max()) + 1
     ab, bc, ca = (which + count).reshape(3, -1)

@@ -159,6 +159,18 @@ def load_result(name: str) -> dict:
     return json.loads(path.read_text(encoding="utf8"))
 
 
+def made_with(result: Mapping) -> str:
+    """One line for the foot of a table: seed, profile, time and command; and whether the weights have changed since."""
+    line = f"seed {result['seed']} · profile {result['profile']} · {result['seconds']} s · `{result['command']}`"
+    changed = []
+    for name, checksum in result["weights"].items():
+        what, profile = name.partition("-")[0].rsplit("_", 1)
+        today = [path for path in weights_paths(what, profile) if path.name == name]
+        if not today or hashlib.sha256(today[0].read_bytes()).hexdigest() != checksum:
+            changed.append(name)
+    return line + f" · **made with earlier weights** ({', '.join(changed)})" * bool(changed)
+
+
 def save_result(
     folder: str | Path,
     name: str,

@@ -1,5 +1,8 @@
 """MoFA: an image encoder in front of the renderer. Derived in chapter 6."""
 
+import warnings
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,13 +27,23 @@ def backbone(name: str, pretrained: bool = False) -> tuple[nn.Module, int]:
 
     Args:
         name: small (4 M parameters), resnet18, resnet50, vgg19 (the paper's) or alexnet (MoFA's).
-        pretrained: start from ImageNet's weights, which torchvision downloads; not for `small`.
+        pretrained: start from ImageNet's weights, which torchvision downloads; not for `small`. Where they cannot be
+            had, a warning says so and the start is random.
     """
     if name == "small":
         return SmallResNet(), SmallResNet.features
     if name not in ("resnet18", "resnet50", "vgg19", "alexnet"):
         raise ValueError(f"There is no encoder {name!r}: choose small, resnet18, resnet50, vgg19 or alexnet.")
-    network = getattr(models, name)(weights="DEFAULT" if pretrained else None)
+    make = getattr(models, name)
+    try:
+        network = make(weights="DEFAULT" if pretrained else None)
+    except OSError as error:  # no network, or no room
+        warnings.warn(
+            f"ImageNet's weights for {name} cannot be had ({error}), so the encoder starts at random; "
+            f"put their file into {Path(torch.hub.get_dir()) / 'checkpoints'} or go online.",
+            stacklevel=2,
+        )
+        network = make()
     if name.startswith("resnet"):
         features = network.fc.in_features
         network.fc = nn.Identity()
@@ -145,11 +158,11 @@ class MoFA(nn.Module):
         return self.decode(self.encode(images))
 
 
-def load_pretrained(name: str = "cpu") -> MoFA:
+def load_pretrained(name: str | Profile = "cpu") -> MoFA:
     """MoFA with trained weights, in eval mode, on the GPU where there is one.
 
     Args:
-        name: a profile. `smoke` and `cpu` come with the library; `gpu` and `paper` are trained by you.
+        name: a profile or its name. `smoke` and `cpu` come with the library; `gpu` and `paper` are trained by you.
     Raises:
         FileNotFoundError: nobody has trained these weights here; the message names the command that does.
         ValueError: the weights belong to another face model, size or profile, or the file is damaged.

@@ -127,7 +127,7 @@ def flagged(scores: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> di
     return {name: scores[name] > threshold for name, threshold in thresholds.items()}
 
 
-def load_detector(name: str = "cpu") -> Detector:
+def load_detector(name: str | Profile = "cpu") -> Detector:
     """The detector with its trained autoencoder and identity classifier.
 
     Raises:

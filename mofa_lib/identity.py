@@ -93,11 +93,11 @@ def equal_error_threshold(same: Float[Tensor, " S"], different: Float[Tensor, " 
     return float(candidates[best]), float((refused[best] + let_in[best]) / 2)
 
 
-def load_identity(name: str = "cpu", on: str = "codes") -> IdentityClassifier:
+def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityClassifier:
     """A trained identity classifier, in eval mode.
 
     Args:
-        name: a profile.
+        name: a profile or its name.
         on: "codes" reads MoFA's codes, "images" reads pictures.
     Raises:
         FileNotFoundError, ValueError: as `load_pretrained`.

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mofa_lib.alignment import five_points
 from mofa_lib.face_code import FaceCode
 from mofa_lib.renderer import Rendering
 
@@ -15,24 +16,40 @@ class LossWeights:
     """Weights of the terms; the statistical one has a weight for each group of the model."""
 
     photometric: float = 1.0
-    landmark: float = 2.0
+    landmark: float = 6.0
     shape: float = 1e-2
     expression: float = 3e-3
     appearance: float = 3e-3
 
 
-def photometric(rendering: Rendering, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+def photometric(
+    rendering: Rendering, images: Float[Tensor, "B 3 H W"], skin: Float[Tensor, "B H W"] | None = None
+) -> Float[Tensor, " B"]:
     """Mean over the visible pixels of the Euclidean distance between the two colours.
 
+    Which pixels count has no gradient, so that moving the face off its mask gains nothing that training could follow.
+
+    Args:
+        rendering: what was drawn.
+        images: what should have been.
+        skin: 1 where a picture shows the bare face, 0 where something hides it; by default 1 everywhere.
     Source: Tewari et al. 2017, the dense photometric term with its robust ℓ2,1 norm.
     """
-    mask = rendering.mask[:, 0]
+    mask = rendering.mask[:, 0] if skin is None else rendering.mask[:, 0] * skin
     distance = ((rendering.image - images).square().sum(1) + 1e-8).sqrt()
     return (distance * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
 
 
-def landmark(found: Float[Tensor, "B N 2"], true: Float[Tensor, "B N 2"], size: int) -> Float[Tensor, " B"]:
-    """Mean distance between projected and true landmarks, in image widths."""
+def landmark(found: Float[Tensor, "B M 2"], true: Float[Tensor, "B N 2"], size: int) -> Float[Tensor, " B"]:
+    """Mean distance between projected and true landmarks, in image widths.
+
+    Args:
+        found: pixels.
+        true: pixels; where only five points are known, as in photographs, they are compared with those of the found 68.
+        size: image side in pixels.
+    """
+    if found.shape[1] == 68 and true.shape[1] == 5:
+        found = five_points(found)
     return ((found - true).square().sum(2) + 1e-8).sqrt().mean(1) / size
 
 

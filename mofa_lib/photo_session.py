@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import astuple, dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,7 @@ class PhotoSession:
 
     def person(self, identity: int) -> Person:
         """The person with this number."""
-        return self.studio.person(np.random.default_rng([0, SPLITS.index(self.split), self.seed, identity]))
+        return _person(self.plain, (0, SPLITS.index(self.split), self.seed, identity))
 
     def rng(self, index: int) -> np.random.Generator:
         """The chance behind the picture with this number."""
@@ -135,6 +135,11 @@ def recipe() -> str:
         total.update(Path(module.__file__).read_bytes())
     total.update(five_point_template(100).numpy().tobytes())
     return total.hexdigest()[:12]
+
+
+@lru_cache(maxsize=2)  # all pictures of a person come one after the other
+def _person(plain: bool, chance: tuple[int, ...]) -> Person:
+    return _studio(plain).person(np.random.default_rng(chance))
 
 
 @cache

@@ -57,13 +57,17 @@ PROFILES = {
 }  # fmt: skip
 
 
-def profile(name: str | None = None) -> Profile:
+def profile(name: str | Profile | None = None) -> Profile:
     """The profile of this name; without a name, the one in the environment variable MOFA_PROFILE, else `cpu`.
+
+    A profile is given back as it is: `replace(profile("paper"), model="model2017.h5")` can stand wherever a name can.
 
     Raises:
         ValueError: there is no such profile.
     """
     name = os.environ.get("MOFA_PROFILE", "cpu") if name is None else name
+    if isinstance(name, Profile):
+        return name
     if not isinstance(name, str) or name not in PROFILES:
         raise ValueError(f"There is no profile {name!r}: choose one of {', '.join(PROFILES)}.")
     return PROFILES[name]

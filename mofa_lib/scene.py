@@ -60,22 +60,22 @@ class Light:
         """One batch of several."""
         return cls(*(torch.cat(parts) for parts in zip(*(vars(light).values() for light in lights), strict=True)))
 
-    def irradiance(self, normals: Float[Tensor, "B P 3"], open_sky: Tensor | float = 1.0) -> Float[Tensor, "B P 3"]:
+    def irradiance(self, normals: Float[Tensor, "B 3 P"], open_sky: Tensor | float = 1.0) -> Float[Tensor, "B 3 P"]:
         """Linear irradiance by Lambert's law; a surface that sees less of the sky gets less of all light."""
-        lit = (normals @ self.directions.mT).clamp(min=0) @ self.lamps
-        return (self.sky[:, None] + lit * (0.35 + 0.65 * open_sky)) * open_sky
+        lit = self.lamps.mT @ (self.directions @ normals).clamp(min=0)
+        return (self.sky[..., None] + lit * (0.35 + 0.65 * open_sky)) * open_sky
 
-    def highlights(self, normals: Float[Tensor, "B P 3"], shine: Float[Tensor, "B P 1"]) -> Float[Tensor, "B P 3"]:
+    def highlights(self, normals: Float[Tensor, "B 3 P"], shine: Float[Tensor, "B 1 P"]) -> Float[Tensor, "B 3 P"]:
         """Blinn's highlights of the first lamp: soft on skin and hair, sharp where the shine exceeds 2, in the eyes."""
         halfway = self.directions[:, :1] + torch.tensor([0.0, 0.0, 1.0])
         halfway = halfway / halfway.norm(dim=2, keepdim=True).clamp(min=1e-6)
-        facing = (normals @ halfway.mT).clamp(min=1e-4)
         exponent = torch.where(shine > 2, 120.0, self.sharpness[:, None, None])
-        return self.gloss[:, None, None] * shine * torch.exp(exponent * facing.log()) * self.lamps[:, :1].clamp(max=1)
+        glint = torch.exp(exponent * (halfway @ normals).clamp(min=1e-4).log())
+        return (self.gloss[:, None, None] * self.lamps[:, :1].clamp(max=1).mT) * (shine * glint)
 
     def harmonics(self) -> Float[Tensor, "B 3 9"]:
         """The nine coefficients, in the renderer's convention, that come nearest to this light in pixel values."""
-        return project_irradiance(lambda normals: self.irradiance(normals[None]).clamp(min=0) ** (1 / GAMMA))
+        return project_irradiance(lambda normals: self.irradiance(normals.T[None]).clamp(min=0).mT ** (1 / GAMMA))
 
 
 def background(size: int, rng: np.random.Generator) -> Float[Tensor, "3 H W"]:

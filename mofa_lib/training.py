@@ -1,78 +1,55 @@
 """Training of everything that has weights: one loop for a CPU, a GPU or many, and it resumes where it stopped.
 
     python -m mofa_lib.training --what mofa --profile cpu
-    accelerate launch -m mofa_lib.training --what mofa --profile paper
+    python -m mofa_lib.training --what mofa --profile paper --model model2017.h5 --celeba FOLDER
+    accelerate launch -m mofa_lib.training --what mofa --profile gpu
 
-Batches depend only on the seed and the number of the step, so a run that was interrupted and resumed saw the same
-pictures as one that was not. Derived in chapter 6.
+Batches and dropout depend only on the seed and the number of the step, so a run that was interrupted and resumed ends
+with the same weights as one that was not, on a CPU to the last bit. Derived in chapter 6.
 """
 
 import argparse
+import hashlib
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from accelerate.utils import send_to_device
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from mofa_lib import autoencoder, detector, identity, losses
-from mofa_lib.artifacts import cache_folder, digest, load_tensors, load_weights, save_tensors, save_weights
+from mofa_lib import autoencoder, detector, identity
+from mofa_lib.artifacts import cache_folder, digest, load_tensors, load_weights, save_tensors, save_weights, write_bytes
+from mofa_lib.batches import Codes, Faces, Pictures, StepSampler
 from mofa_lib.face_data import RenderedFaces
+from mofa_lib.losses import LossWeights
+from mofa_lib.objectives import DetectorObjective, IdentityObjective, MoFAObjective, Objective
+from mofa_lib.photographs import CelebA
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 
 CHECKPOINT_EVERY = 500  # steps
+CHECKPOINT = "checkpoint.safetensors"
 TASKS = ("mofa", "identity", "face_identity", "detector")
-
-
-class Objective(nn.Module):
-    """A network with its loss: maps a batch to named terms, of which "loss" is minimised."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-
-class MoFAObjective(Objective):
-    """The three terms of chapter 6."""
-
-    def forward(self, images: Tensor, landmarks: Tensor, identities: Tensor) -> dict[str, Tensor]:
-        weights = losses.LossWeights()
-        code = self.network.encode(images)
-        rendering = self.network.decode(code)
-        photometric = losses.photometric(rendering, images).mean()
-        landmark = losses.landmark(rendering.landmarks, landmarks, self.network.size).mean()
-        statistical = losses.statistical(code, weights).mean()
-        loss = weights.photometric * photometric + weights.landmark * landmark + statistical
-        return {"loss": loss, "photometric": photometric, "landmark_px": landmark * self.network.size}
-
-
-class DetectorObjective(Objective):
-    """Eq. 2, on pictures and their mirror images."""
-
-    def forward(self, images: Tensor, landmarks: Tensor, identities: Tensor) -> dict[str, Tensor]:
-        mirrored = torch.cat([images[0::2], images[1::2].flip(3)])
-        drawn = self.network(mirrored)
-        loss = detector.reconstruction_loss(mirrored, drawn).mean()
-        return {"loss": loss, "mean_error": (drawn - mirrored).abs().mean()}
-
-
-class IdentityObjective(Objective):
-    """Cross-entropy over the training identities."""
-
-    def forward(self, faces: Tensor, landmarks: Tensor, identities: Tensor) -> dict[str, Tensor]:
-        logits = self.network(faces)
-        return {"loss": F.cross_entropy(logits, identities), "top1": (logits.argmax(1) == identities).float().mean()}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, on what, and how."""
+    """What is trained, on what, and how.
+
+    Attributes:
+        objective: the network with its loss.
+        data: gives a whole batch, the objective's arguments, to a list of indices.
+        batch: pictures in a step, of all processes together.
+        steps: number of steps.
+        optimizer, schedule: stepped once each step.
+        metadata: what a checkpoint must have been made from, and what the weights will say about themselves.
+    """
 
     objective: Objective
     data: Dataset
@@ -83,112 +60,100 @@ class Task:
     metadata: dict
 
 
-class Pictures(Dataset):
-    """Rendered faces in whole batches: images in [0, 1], landmarks, identities."""
-
-    def __init__(self, faces: RenderedFaces):
-        self.faces = faces
-
-    def __len__(self) -> int:
-        return len(self.faces)
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        return self.faces.batch(indices), self.faces.landmarks[indices], self.faces.identities[indices]
-
-
-class StepSampler(Sampler):
-    """The indices of each step's batch, from the seed and the number of the step alone."""
-
-    def __init__(self, length: int, batch: int, first: int, last: int, seed: int):
-        self.length, self.batch, self.first, self.last, self.seed = length, batch, first, last, seed
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.last):
-            generator = torch.Generator().manual_seed(self.seed * 10_000_019 + step)
-            yield torch.randint(self.length, (self.batch,), generator=generator).tolist()
+def mixed_precision() -> str:
+    """Accelerate's name of the precision: bf16 where the hardware computes in it, else no (float32)."""
+    if device().type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() else "no"
 
 
 def train(task: Task, folder: Path, seed: int = 0, minutes: float | None = None) -> list[dict[str, float]]:
     """Run the loop to the task's last step, or until the time is over; return the course of the terms.
 
-    A checkpoint in `folder` is continued. Mixed precision is bfloat16.
+    A checkpoint in `folder` is continued; beside it lies the course as a table, log.csv. Several processes, as
+    `accelerate launch` starts them, share each step's batch.
 
     Args:
         task: what is trained; its network is changed in place.
         folder: where the checkpoint and the log live.
-        seed: of the order of the pictures.
+        seed: of the order of the pictures and of dropout.
         minutes: stop in time; the next call goes on.
+    Returns:
+        An entry for every 500 steps: the step, the terms' means since the last entry, pictures a second.
+    Raises:
+        ValueError: the checkpoint belongs to another training, or the batch cannot be shared by the processes.
     """
-    accelerator = Accelerator(mixed_precision="bf16", cpu=device().type == "cpu")
-    network, optimizer = task.objective.network, task.optimizer
-    checkpoint, log = folder / "checkpoint.safetensors", folder / "log.json"
-    first, course = 0, []
-    if checkpoint.is_file():
-        tensors, metadata = load_tensors(checkpoint)
-        if metadata.get("model") != task.metadata.get("model"):
-            raise ValueError(f"The checkpoint {checkpoint} belongs to another face model; delete its folder.")
-        first, course = metadata["step"], _read_log(log)
-        _restore(tensors, network, optimizer)
-        for _ in range(first):
-            task.schedule.step()
-    torch.manual_seed(seed + first)  # dropout
+    started = time.monotonic()
+    accelerator = Accelerator(mixed_precision=mixed_precision(), cpu=device().type == "cpu")
+    process, processes = accelerator.process_index, accelerator.num_processes
     task.objective.to(accelerator.device).train()
-    sampler = StepSampler(len(task.data), task.batch, first, task.steps, seed)
-    loader = DataLoader(task.data, batch_sampler=sampler, collate_fn=None if _plain(task.data) else lambda batch: batch)
-    objective, optimizer, loader = accelerator.prepare(task.objective, optimizer, loader)
-    started, sums, counted = time.monotonic(), {}, 0
-    bar = tqdm(total=task.steps, initial=first, disable=not accelerator.is_local_main_process, mininterval=2)
+    first, course = _resume(task, folder)
+    sampler = StepSampler(len(task.data), task.batch, first, task.steps, seed, process, processes)
+    loader = DataLoader(task.data, batch_sampler=sampler, collate_fn=lambda batch: batch)
+    objective = accelerator.prepare(task.objective)
+    bar = tqdm(total=task.steps, initial=first, unit="image", unit_scale=task.batch, disable=process > 0, mininterval=2)
+    since, sums, counted = time.monotonic(), {}, 0
     for step, batch in enumerate(loader, first + 1):
-        with accelerator.autocast():
-            terms = objective(*batch)
-        optimizer.zero_grad()
+        torch.manual_seed((seed * 10_000_019 + step) * processes + process)  # dropout
+        terms = objective(*send_to_device(batch, accelerator.device))
+        task.optimizer.zero_grad()
         accelerator.backward(terms["loss"])
         accelerator.clip_grad_norm_(objective.parameters(), 1.0)
-        optimizer.step()
+        task.optimizer.step()
         task.schedule.step()
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+        sums = {name: sums.get(name, 0.0) + float(value.detach()) for name, value in terms.items()}
         counted += 1
+        bar.set_postfix({name: f"{value / counted:.4f}" for name, value in sums.items()}, refresh=False)
         bar.update()
-        over = minutes is not None and time.monotonic() - started > 60 * minutes
+        if minutes is not None and time.monotonic() - started > 60 * minutes:
+            accelerator.set_trigger()
+        over = minutes is not None and accelerator.check_trigger()  # in any of the processes
         if step % CHECKPOINT_EVERY == 0 or step == task.steps or over:
-            course.append({"step": step, **{name: value / counted for name, value in sums.items()}})
-            bar.set_postfix({name: f"{value:.4f}" for name, value in course[-1].items() if name != "step"})
-            sums, counted = {}, 0
+            totals = torch.tensor(list(sums.values()), dtype=torch.float64, device=accelerator.device)
+            means = (accelerator.reduce(totals, "mean") / counted).tolist()
+            speed = round(counted * task.batch / (time.monotonic() - since), 2)
+            course.append({"step": step, **dict(zip(sums, means, strict=True)), "images_per_s": speed})
+            since, sums, counted = time.monotonic(), {}, 0
             if accelerator.is_main_process:
-                about = {"step": step, "model": task.metadata.get("model")}
-                save_tensors(checkpoint, _pack(network, task.optimizer), about)
-                log.write_text(json.dumps(course, indent=1))
+                _save(task, folder, course)
         if over:
             break
     bar.close()
-    network.eval()
+    accelerator.wait_for_everyone()  # until the checkpoint is written
+    task.objective.network.eval()
     return course
 
 
-def make_task(what: str, chosen: Profile, seed: int = 0, steps: int | None = None) -> Task:
+def make_task(
+    what: str,
+    chosen: Profile,
+    seed: int = 0,
+    steps: int | None = None,
+    faces: Faces | None = None,
+    weights: LossWeights | None = None,
+) -> Task:
     """The task of this name in a profile: mofa, identity, face_identity or detector.
 
     Args:
         steps: instead of the profile's number.
+        faces: instead of the profile's rendered faces.
+        weights: of the loss's terms, instead of the default ones; for mofa only.
     """
     if what not in TASKS:
         raise ValueError(f"There is nothing to train by the name {what!r}: choose {', '.join(TASKS)}.")
     torch.manual_seed(seed)
-    faces = RenderedFaces(
-        "train", chosen.identities * chosen.per_identity, seed, chosen.size, per_identity=chosen.per_identity
-    )
-    data: Dataset = Pictures(faces)
+    if faces is None:
+        count = chosen.identities * chosen.per_identity
+        faces = RenderedFaces("train", count, seed, chosen.size, per_identity=chosen.per_identity)
+    chosen = replace(chosen, identities=int(faces.identities.max()) + 1)
+    data = Pictures(faces)
     batch, of_steps, rate = chosen.batch, chosen.steps, chosen.rate
     pretrained = chosen.name in ("gpu", "paper")
-    metadata: dict = {}
+    metadata: dict = {"data": f"{len(faces)} pictures of {chosen.identities} people, {type(faces).__name__}"}
     if what == "mofa":
         network = autoencoder.build(chosen, pretrained)
-        objective: Objective = MoFAObjective(network)
-        metadata["model"] = network.model.digest
+        objective: Objective = MoFAObjective(network, weights)
+        metadata |= {"model": network.model.digest, "loss_weights": asdict(objective.weights)}
     elif what == "detector":
         batch, of_steps, rate = chosen.detector_batch, chosen.detector_steps, chosen.detector_rate
         objective = DetectorObjective(detector.build(chosen, pretrained))
@@ -196,13 +161,13 @@ def make_task(what: str, chosen: Profile, seed: int = 0, steps: int | None = Non
         of_steps = of_steps // 3
         objective = IdentityObjective(identity.build_on_images(chosen, pretrained))
     else:
-        mofa = autoencoder.load_pretrained(chosen.name)
+        mofa = autoencoder.load_pretrained(chosen)
         metadata["model"] = mofa.model.digest
         z = encode_all(mofa, faces)
         trunk = identity.CodeTrunk(z.shape[1])
         trunk.mean, trunk.deviation = z.mean(0), z.std(0).clamp(min=1e-6)
         objective = IdentityObjective(identity.IdentityClassifier(trunk, chosen.identities))
-        data = TensorDataset(z, faces.landmarks, faces.identities)
+        data = Codes(faces, z)
         batch, rate = 256, 1e-3
         of_steps = min(of_steps, 6000)
     of_steps = steps or of_steps
@@ -211,7 +176,7 @@ def make_task(what: str, chosen: Profile, seed: int = 0, steps: int | None = Non
 
 
 @torch.no_grad()
-def encode_all(mofa: autoencoder.MoFA, faces: RenderedFaces) -> Tensor:
+def encode_all(mofa: autoencoder.MoFA, faces: Faces) -> Float[Tensor, "N Z"]:
     """The codes of all pictures of a data set, as vectors, on the CPU."""
     starts = tqdm(range(0, len(faces), 100), desc="encoding", disable=len(faces) < 2000)
     where = next(mofa.parameters()).device
@@ -231,34 +196,49 @@ def _optimizer(network: nn.Module, what: str, chosen: Profile, rate: float, step
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.05)
 
 
-def _read_log(path: Path) -> list[dict[str, float]]:
-    """The course so far; nothing if the log is missing or was cut off, since only the checkpoint counts."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return []
+def _save(task: Task, folder: Path, course: list[dict[str, float]]) -> None:
+    """The table for people, then the checkpoint, which holds all that is needed to go on, the course included."""
+    for half in folder.glob(".*"):  # left by a process that was killed while it wrote
+        half.unlink()
+    rows = [course[0].keys(), *(entry.values() for entry in course)]
+    write_bytes(folder / "log.csv", "".join(",".join(map(str, row)) + "\n" for row in rows).encode())
+    state = task.optimizer.state_dict()
+    tensors = {f"network.{key}": value for key, value in task.objective.network.state_dict().items()}
+    for index, values in state["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in values.items()}
+    rates = {"groups": state["param_groups"], "schedule": task.schedule.state_dict()}
+    save_tensors(folder / CHECKPOINT, tensors, {"course": course, "made_from": task.metadata, **rates})
 
 
-def _plain(data: Dataset) -> bool:
-    return isinstance(data, TensorDataset)
-
-
-def _pack(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    packed = {f"network.{key}": value for key, value in network.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        packed.update({f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()})
-    return packed
-
-
-def _restore(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    weights = {key.removeprefix("network."): v for key, v in tensors.items() if key.startswith("network.")}
-    network.load_state_dict(weights)
-    state: dict[int, dict] = {}
+def _resume(task: Task, folder: Path) -> tuple[int, list[dict[str, float]]]:
+    """Put the checkpoint of a folder into a task; give its step and the course so far. Without one: 0 and nothing."""
+    if not (folder / CHECKPOINT).is_file():
+        return 0, []
+    tensors, metadata = load_tensors(folder / CHECKPOINT)
+    if metadata.get("made_from") != json.loads(json.dumps(task.metadata)):
+        raise ValueError(f"The checkpoint {folder / CHECKPOINT} belongs to another training; delete its folder.")
+    network: dict[str, Tensor] = {}
+    state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".", 2)
+        part, name = key.split(".", 1)
+        if part == "network":
+            network[name] = value
+        else:
+            index, name = name.split(".", 1)
             state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    task.objective.network.load_state_dict(network)
+    task.optimizer.load_state_dict({"state": state, "param_groups": metadata["groups"]})
+    task.schedule.load_state_dict(metadata["schedule"])
+    return metadata["course"][-1]["step"], metadata["course"]
+
+
+def _loss_weights(text: str) -> LossWeights:
+    """From the command line's landmark=0,shape=0; what is not named keeps its default."""
+    try:
+        return LossWeights(**{name: float(value) for name, value in (part.split("=") for part in text.split(","))})
+    except (TypeError, ValueError):
+        names = ", ".join(asdict(LossWeights()))
+        raise argparse.ArgumentTypeError(f"of {names}, as in landmark=0,shape=0; got {text!r}") from None
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -268,32 +248,46 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None, help="instead of the profile's number")
     parser.add_argument("--minutes", type=float, default=None, help="stop in time; the same command goes on")
+    parser.add_argument("--model", default=None, help="file of a face model, instead of the profile's")
+    parser.add_argument("--celeba", default=None, help="folder of CelebA, instead of rendered faces")
+    parser.add_argument("--weights", type=_loss_weights, help="of MoFA's terms, for example landmark=0,shape=0")
     parser.add_argument("--further", action="store_true", help="start from the weights that are there")
     parser.add_argument("--out", type=Path, default=None, help="folder of the weights; by default in the cache")
     given = parser.parse_args(arguments)
     chosen = profile(given.profile)
-    task = make_task(given.what, chosen, given.seed, given.steps)
-    run = f"{given.what}_{chosen.name}_{given.seed}_{task.steps}"
+    if given.model:
+        chosen = replace(chosen, model=given.model)
+    state = PartialState(cpu=device().type == "cpu", timeout=timedelta(days=7))  # of waiting for the first process
+    with state.main_process_first():  # it draws or downloads, the others read
+        faces = CelebA(given.celeba, "train", chosen.size) if given.celeba else None
+        task = make_task(given.what, chosen, given.seed, given.steps, faces, given.weights)
     if given.further:
-        state, earlier = load_weights(given.what, chosen.name, size=chosen.size)
-        task.objective.network.load_state_dict(state)
-        task.metadata["further_than"] = {key: earlier.get(key) for key in ("command", "steps", "further_than")}
-        run += f"_further_than_{digest(state)[:8]}"
+        earlier, about = load_weights(given.what, chosen.name, size=chosen.size)
+        task.objective.network.load_state_dict(earlier)
+        task.metadata["further_than"] = {key: about.get(key) for key in ("command", "steps", "further_than")}
+        task.metadata["further_than"]["weights"] = digest(earlier)
+    key = hashlib.sha256(json.dumps(task.metadata).encode()).hexdigest()[:8]
+    run = f"{given.what}_{chosen.name}_{given.seed}_{task.steps}_{key}"
     course = train(task, cache_folder() / "training" / run, given.seed, given.minutes)
+    if not state.is_main_process:
+        return
     done = course[-1]["step"]
     if done < task.steps:
         print(f"Stopped after {done} of {task.steps} steps; the same command goes on and writes the weights.")
         return
-    command = f"python -m mofa_lib.training --what {given.what} --profile {chosen.name} --seed {given.seed}"
-    command += f" --steps {given.steps}" * (given.steps is not None) + " --further" * given.further
+    weights = given.weights and ",".join(f"{name}={value}" for name, value in asdict(given.weights).items())
+    options = {"what": given.what, "profile": chosen.name, "seed": given.seed, "steps": given.steps}
+    options |= {"model": given.model, "celeba": given.celeba, "weights": weights}
+    command = "python -m mofa_lib.training" + "".join(f" --{k} {v}" for k, v in options.items() if v is not None)
     metadata = {
         "what": given.what,
         "profile": chosen.name,
         "size": chosen.size,
         "seed": given.seed,
         "steps": done,
-        "quality": course[-1],
-        "command": command,
+        "precision": {"no": "float32"}.get(mixed_precision(), mixed_precision()),
+        "quality": {name: value for name, value in course[-1].items() if name != "images_per_s"},
+        "command": command + " --further" * given.further,
         **task.metadata,
     }
     for path in save_weights(given.what, chosen.name, task.objective.network.state_dict(), metadata, given.out):

@@ -15,6 +15,7 @@ from mofa_lib.artifacts import (
     load_result,
     load_tensors,
     load_weights,
+    made_with,
     save_json,
     save_result,
     save_tensors,
@@ -254,6 +255,18 @@ def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
     assert found["weights"] == {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}
     assert found["command"].split()[:2] == ["papermill", "book/06_mofa.ipynb"] and "-p seed 3" in found["command"]
     assert str(tmp_path) not in json.dumps(found) and found["versions"]["torch"] in torch.__version__
+
+
+def test_results_of_earlier_weights_say_so(cache, tmp_path):
+    (weights,) = save_weights("face_identity", "gpu", state(), METADATA)
+    about = {"claim": "c", "chapter": "10_attack_results", "profile": "gpu", "seed": 3, "n": 8}
+    result = save_result(tmp_path, "r", **about, weights=["face_identity"], seconds=1.6, data={})
+    line = made_with(result)
+    assert "seed 3" in line and "profile gpu" in line and result["command"] in line and "earlier" not in line
+    save_weights("face_identity", "gpu", {"a": torch.ones(3)}, METADATA)
+    assert made_with(result) == line + f" · **made with earlier weights** ({weights.name})"
+    weights.unlink()
+    assert "earlier weights" in made_with(result)
 
 
 def test_missing_results_name_the_command(tmp_path, monkeypatch):

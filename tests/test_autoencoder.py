@@ -1,9 +1,11 @@
 """MoFA: where it starts, what it refuses, and what the shipped weights can do."""
 
+import urllib.error
 from dataclasses import replace
 
 import pytest
 import torch
+from torchvision import models
 
 from mofa_lib import FaceCode, FaceRenderer, MoFA, RenderedFaces, load_morphable_model, load_pretrained, profiles
 from mofa_lib.artifacts import save_weights
@@ -75,6 +77,28 @@ def test_backbones_give_their_features(name, features, size):
         network, count = backbone(name)
         assert count == features
         assert network(torch.empty(2, 3, size, size)).shape == (2, features)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "alexnet"])
+def test_without_a_network_the_start_is_random_and_a_sentence_says_so(name, monkeypatch, tmp_path):
+    """Nothing is downloaded here: torch.hub's one function that opens an address fails as it does offline."""
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    with pytest.warns(UserWarning, match=f"weights for {name} cannot be had .*so the encoder starts at random"):
+        network, features = backbone(name, pretrained=True)
+    assert network.eval()(torch.rand(1, 3, 112, 112)).shape == (1, features)
+
+
+def test_imagenet_s_weights_are_taken_where_they_can_be_had(monkeypatch):
+    """Their file is a state dictionary of torchvision's network."""
+    published = {key: torch.full_like(value, 0.5) for key, value in models.resnet18().state_dict().items()}
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published)
+    weights = backbone("resnet18", pretrained=True)[0].state_dict()
+    assert all(value.equal(published[key]) for key, value in weights.items())
 
 
 def test_the_small_backbone_is_small():
@@ -169,6 +193,17 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
     with fake_gpu.mode, torch.no_grad():
         rendering = mofa(torch.rand(2, 3, 32, 32, device="cuda"))
         assert {t.device.type for t in (rendering.image, rendering.mask, rendering.landmarks)} == {"cuda"}
+
+
+@pytest.mark.parametrize("encoder", ["small", "resnet18", "resnet50", "vgg19", "alexnet"])
+def test_every_encoder_runs_on_one_device(tiny_tensors, fake_gpu, encoder):
+    with torch.device("meta"):  # numbers are not needed
+        empty = backbone(encoder)
+    mofa = MoFA(MorphableModel(tiny_tensors, "tiny"), size=64)
+    mofa.backbone, mofa.head = empty[0], torch.nn.Linear(empty[1], mofa.head.out_features)
+    fake_gpu.move(mofa.eval(), "cuda")
+    with fake_gpu.mode, torch.no_grad():
+        assert mofa.encode(torch.rand(2, 3, 64, 64, device="cuda")).to_vector().device.type == "cuda"
 
 
 def test_the_shipped_weights_explain_faces_that_they_never_saw():

@@ -31,6 +31,39 @@ def test_photometric_is_the_mean_colour_distance_over_the_face():
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_photometric_counts_the_bare_skin_only():
+    """What hides the face may have any colour; a picture where all is hidden costs nothing."""
+    rng = np.random.default_rng(1)
+    drawn, pictures = rng.random((3, 3, 5, 4)), rng.random((3, 3, 5, 4))
+    mask, skin = rng.random((3, 1, 5, 4)) < 0.7, rng.random((3, 5, 4)) < 0.5
+    skin[2] = False
+    expected = [
+        np.mean(
+            [np.linalg.norm(drawn[b, :, r, c] - pictures[b, :, r, c]) for r, c in np.argwhere(mask[b, 0] & skin[b])]
+        )
+        for b in range(2)
+    ]
+    rendering = rendering_of(torch.from_numpy(drawn).float(), torch.from_numpy(mask).float())
+    bare, seen = torch.from_numpy(skin).float(), torch.from_numpy(pictures).float()
+    np.testing.assert_allclose(photometric(rendering, seen, bare), [*expected, 0.0], atol=1e-4)
+    elsewhere = torch.where(bare[:, None] > 0, seen, 1 - seen)
+    assert photometric(rendering, elsewhere, bare).equal(photometric(rendering, seen, bare))
+    everywhere = photometric(rendering, seen, torch.ones(3, 5, 4))
+    assert everywhere.equal(photometric(rendering, seen))
+
+
+def test_the_mask_does_not_pull_the_face_away(tiny_model):
+    """A face of the right colour under a mask has no gradient, wherever it lies: hiding pixels is not rewarded."""
+    code = FaceCode.mean(tiny_model)
+    translation = torch.zeros(1, 3, requires_grad=True)
+    rendering = FaceRenderer(tiny_model, 24)(code.with_parts(translation=translation))
+    skin = torch.ones(1, 24, 24)
+    skin[:, :, 12:] = 0  # half of the face is hidden
+    pictures = torch.where(skin[:, None] > 0, rendering.image.detach(), torch.ones(1, 3, 24, 24))
+    (gradient,) = torch.autograd.grad(photometric(rendering, pictures, skin).sum(), translation)
+    assert not gradient.any()
+
+
 def test_photometric_without_a_face_is_zero():
     empty = rendering_of(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
     assert photometric(empty, torch.ones(1, 3, 4, 4)) == 0
@@ -49,6 +82,14 @@ def test_landmark_is_the_mean_distance_in_image_widths():
     found = torch.tensor([[[0.0, 0.0], [3.0, 4.0]], [[1.0, 1.0], [1.0, 1.0]]])
     true = torch.tensor([[[0.0, 10.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]])
     torch.testing.assert_close(landmark(found, true, 50), torch.tensor([7.5 / 50, 0.0]), atol=1e-5, rtol=1e-5)
+
+
+def test_five_landmarks_are_compared_with_five(tiny_model):
+    """Centres of the six points of each eye, tip of the nose, corners of the mouth."""
+    found = torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(0))
+    own = [found[:, 36:42].mean(1), found[:, 42:48].mean(1), found[:, 30], found[:, 48], found[:, 54]]
+    true = torch.stack(own, 1) + torch.tensor([0.3, 0.4])
+    torch.testing.assert_close(landmark(found, true, 50), torch.full((2,), 0.5 / 50), atol=1e-5, rtol=1e-5)
 
 
 def test_statistical_is_a_weighted_mean_of_squares(tiny_model):

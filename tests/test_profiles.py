@@ -98,3 +98,9 @@ def test_bad_parameters_are_refused(bad, message):
 def test_a_profile_of_a_wrong_type_is_refused(unchecked):
     with pytest.raises(ValueError, match="There is no profile"):
         check_parameters(profile=["cpu"])
+
+
+def test_a_profile_stands_for_itself():
+    """So that one with another face model can be given wherever a name can."""
+    other = replace(profile("paper"), model="model2017.h5")
+    assert profile(other) is other

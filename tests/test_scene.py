@@ -18,7 +18,7 @@ def rng(*seed) -> np.random.Generator:
 def test_light_on_a_surface_is_lambert_s():
     light, normals = Light.stack([Light.draw(rng(0)), Light.draw(rng(1))]), sphere_points(20).expand(2, -1, -1)
     open_sky = torch.rand(2, 20, 1, generator=torch.Generator().manual_seed(0))
-    found = light.irradiance(normals, open_sky)
+    found = light.irradiance(normals.mT, open_sky.mT).mT
     for b in range(2):
         for p in range(20):
             sky = float(open_sky[b, p])
@@ -29,7 +29,7 @@ def test_light_on_a_surface_is_lambert_s():
 def test_highlights_lie_between_lamp_and_camera_and_are_sharp_in_the_eyes():
     light = replace(Light.draw(rng(2)), gloss=torch.ones(1), lamps=torch.ones(1, LAMPS, 3))
     normals = sphere_points(4000)[None]
-    skin, eye = (light.highlights(normals, torch.full((1, 4000, 1), shine))[0, :, 0] for shine in (1.0, 3.0))
+    skin, eye = (light.highlights(normals.mT, torch.full((1, 1, 4000), shine))[0, 0] for shine in (1.0, 3.0))
     halfway = light.directions[0, 0] + torch.tensor([0.0, 0.0, 1.0])
     halfway /= halfway.norm()
     for shown in (skin, eye / 3):
@@ -44,7 +44,7 @@ def test_lamps_are_far_away_in_known_directions_and_expose_the_face():
     for seed in range(30):
         light = Light.draw(rng(3, seed))
         torch.testing.assert_close(light.directions.norm(dim=2), torch.ones(1, LAMPS))
-        assert 0.25 < light.irradiance(torch.tensor([[[0.0, 0, 1]]])).mean() < 3
+        assert 0.25 < light.irradiance(torch.tensor([[[0.0], [0], [1]]])).mean() < 3
         assert (light.lamps >= 0).all() and light.lamps[0, 0].min() > 0
 
 
@@ -55,7 +55,7 @@ def test_even_light_is_the_mean_face_s():
 def test_harmonics_of_a_light_are_the_nearest():
     """No other coefficients come nearer to the light in pixel values."""
     light, normals = Light.draw(rng(4)), sphere_points(3000)
-    true = light.irradiance(normals[None]) ** (1 / GAMMA)
+    true = light.irradiance(normals.T[None]).mT ** (1 / GAMMA)
     best = light.harmonics()
 
     def misfit(coefficients):
