@@ -30,6 +30,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_bytes(content)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # or a power cut might leave the new name without the content
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

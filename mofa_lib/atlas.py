@@ -55,10 +55,6 @@ class Atlas:
         """Values at the vertices, at every texel."""
         return sum(self._weights[:, k, None] * values[self._corners[:, k]] for k in range(3))
 
-    def nearest(self, point: Float[np.ndarray, "3"]) -> int:
-        """Index in `texels` of the texel nearest to a point of the mean head, mm."""
-        return int(((self.points - point) ** 2).sum(1).argmin())
-
     def unfold(self, colours: Float[np.ndarray, "P C"]) -> Float[np.ndarray, "R S C"]:
         """Colours of the texels as a picture without holes."""
         return colours[self._nearest]

@@ -1,5 +1,6 @@
 """Large arrays on disk that are filled part by part: interrupted, they go on; damaged, the damage is found."""
 
+import os
 import zlib
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class FaceCache:
         """The arrays, mapped into memory; by default what a reader changes never reaches the disk.
 
         Raises:
-            OSError, ValueError: a file is missing or is not what it should be.
+            OSError, ValueError, EOFError: a file is missing or is not what it should be.
         """
         found = {name: np.load(self.folder / f"{name}.npy", mmap_mode=mode) for name in self._about}
         for name, (kind, shape) in self._about.items():
@@ -43,12 +44,16 @@ class FaceCache:
             arrays, kept = self.open("r"), self.kept()
         except (OSError, ValueError, EOFError):
             return parts
-        return [start for start in parts if kept.get(start) != self._checksum(arrays, start)]
+
+        def rows(start: int) -> dict[str, np.ndarray]:
+            return {name: array[start : start + self.part] for name, array in arrays.items()}
+
+        return [start for start in parts if kept.get(start) != self._checksum(rows(start))]
 
     def kept(self) -> dict[int, int]:
         """Checksums by first row of a part; a note that was cut off counts as none."""
-        notes = (note.split() for note in self._notes.read_text().split("\n")[:-1] if note)
-        return {int(start): int(checksum) for start, checksum in notes}
+        notes = (note.partition(" ") for note in self._notes.read_text(errors="replace").split("\n")[:-1])
+        return {int(start): int(sum_) for start, _, sum_ in notes if start.isdecimal() and sum_.isdecimal()}
 
     def begin(self) -> None:
         """Make the files, unless they are there."""
@@ -56,21 +61,23 @@ class FaceCache:
             self.open("r"), self.kept()
         except (OSError, ValueError, EOFError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            for name, (kind, shape) in self._about.items():
-                np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", kind, shape)
             write_bytes(self._notes, b"")
+            for name, (kind, shape) in self._about.items():  # never in place: somebody may be reading
+                empty = self.folder / f".{name}.{os.getpid()}.npy"
+                np.lib.format.open_memmap(empty, "w+", kind, shape)
+                os.replace(empty, self.folder / f"{name}.npy")
 
     def write(self, start: int, **rows: np.ndarray) -> None:
         """Keep one part: rows for every array."""
         arrays = self.open("r+")
-        for name, values in rows.items():
-            arrays[name][start : start + self.part] = values
-            arrays[name].flush()
-        with self._notes.open("a") as notes:
-            notes.write(f"\n{start} {self._checksum(arrays, start)}\n")  # on a line of its own, whatever came before
+        for name, array in arrays.items():
+            array[start : start + self.part] = rows[name]
+            array.flush()
+        with self._notes.open("a") as notes:  # on a line of its own, whatever came before
+            notes.write(f"\n{start} {self._checksum(rows)}\n")
 
-    def _checksum(self, arrays: dict[str, np.ndarray], start: int) -> int:
+    def _checksum(self, rows: dict[str, np.ndarray]) -> int:
         total = 0
-        for name in self._about:
-            total = zlib.crc32(arrays[name][start : start + self.part].tobytes(), total)
+        for name, (kind, _) in self._about.items():
+            total = zlib.crc32(rows[name].astype(kind, copy=False).tobytes(), total)
         return total

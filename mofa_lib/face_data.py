@@ -11,8 +11,6 @@ from torch.utils.data import Dataset
 from mofa_lib.alignment import five_point_template
 from mofa_lib.photo_session import SPLITS, PhotoSession
 
-PER_IDENTITY = 4
-
 
 @dataclass(frozen=True)
 class Face:
@@ -63,7 +61,7 @@ class RenderedFaces(Dataset):
         count: int,
         seed: int = 0,
         size: int = 112,
-        per_identity: int = PER_IDENTITY,
+        per_identity: int = 4,
         plain: bool = False,
     ):
         if split not in SPLITS:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mofa_lib.artifacts import load_weights
+from mofa_lib.artifacts import digest, load_weights
 from mofa_lib.autoencoder import PIXEL_MEAN, PIXEL_STD, backbone, check_images
 from mofa_lib.face_code import FaceCode
 from mofa_lib.model_files import load_morphable_model
@@ -106,7 +106,10 @@ def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityCla
     if on not in what:
         raise ValueError(f'An identity classifier reads "codes" or "images", not {on!r}.')
     chosen = profile(name)
-    wanted = {"model": load_morphable_model(chosen.model).digest} if on == "codes" else {}
+    wanted = {}
+    if on == "codes":  # of one face model and one encoder
+        mofa = digest(load_weights("mofa", chosen.weights)[0])
+        wanted = {"model": load_morphable_model(chosen.model).digest, "mofa": mofa}
     state, _ = load_weights(what[on], chosen.weights, size=chosen.size, **wanted)
     people = len(state["last.bias"])
     trunk = CodeTrunk(len(state["trunk.mean"])) if on == "codes" else ImageTrunk(chosen.size, chosen.encoder)

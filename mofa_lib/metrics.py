@@ -33,9 +33,15 @@ def geometric_error(
 
 
 def normal_error(
-    found: Float[Tensor, "B V 3"], true: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
+    found: Float[Tensor, "B W 3"], true: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "B V"]:
-    """Angle between corresponding surface normals after the best rigid motion, degrees."""
+    """Angle between corresponding surface normals after the best rigid motion, degrees.
+
+    Args:
+        found: may come from a fine model (`subdivided`), whose first vertices are those of the coarse one.
+        faces: triangles of the coarse model.
+    """
+    found = found[:, : true.shape[1]]
     turned = torch.stack([a @ rigid_alignment(a, b)[0].T for a, b in zip(found, true, strict=True)])
     cosine = (vertex_normals(turned, faces) * vertex_normals(true, faces)).sum(2)
     return torch.rad2deg(cosine.clamp(-1, 1).acos())

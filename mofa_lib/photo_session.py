@@ -1,7 +1,4 @@
-"""A set of photographs ordered from the studio: who comes, by which chance, drawn on every core, kept on disk.
-
-Run as a program it draws some parts of a set; `PhotoSession.complete` starts one for each core.
-"""
+"""A set of photographs ordered from the studio: who comes, by which chance, drawn on every core, kept on disk."""
 
 import hashlib
 import json
@@ -37,7 +34,8 @@ from mofa_lib.face_cache import FaceCache
 from mofa_lib.studio import Person, Studio
 
 SPLITS = ("train", "validation", "calibration", "test")
-PART = 200  # pictures that are drawn, checked and kept together
+_DRAWING = (exemplars, atlas, noise, features, skin, wardrobe, scene, studio, raster, lighting, camera, alignment)
+_SOURCES = b"".join(Path(file).read_bytes() for file in [*(module.__file__ for module in _DRAWING), __file__])
 FEW = 400  # so few pictures are not worth the start of other processes
 
 
@@ -51,6 +49,7 @@ class PhotoSession:
     size: int
     per_identity: int
     plain: bool
+    part: int = 200  # pictures, about, that are drawn, checked and kept together
 
     @cached_property
     def cache(self) -> FaceCache:
@@ -61,7 +60,7 @@ class PhotoSession:
             "landmarks": (np.float32, (self.count, 68, 2)),
             "skin": (np.bool_, (self.count, self.size, self.size)),
         }
-        part = max(1, PART // self.per_identity) * self.per_identity
+        part = max(1, self.part // self.per_identity) * self.per_identity
         return FaceCache(cache_folder() / "faces" / (name + "-plain" * self.plain), arrays, part)
 
     @property
@@ -90,6 +89,8 @@ class PhotoSession:
         else:
             self._draw_on_every_core(missing, bar)
         bar.close()
+        if self.cache.missing():
+            raise RuntimeError(f"Faces are not in {self.cache.folder} as they were drawn; is the disk full?")
 
     def draw(self, parts: list[int], bar: tqdm | None = None) -> None:
         """Draw parts, with one thread: then the bytes do not depend on the number of cores."""
@@ -111,7 +112,7 @@ class PhotoSession:
 
     def _draw_on_every_core(self, missing: list[int], bar: tqdm) -> None:
         count = min(os.cpu_count() or 1, len(missing))
-        program = [sys.executable, "-m", "mofa_lib.photo_session", json.dumps(astuple(self))]
+        program = [sys.executable, "-c", "from mofa_lib.photo_session import work; work()", json.dumps(astuple(self))]
         alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # NumPy has threads as well
         workers = [subprocess.Popen([*program, json.dumps(missing[k::count])], env=alone) for k in range(count)]
         try:
@@ -122,7 +123,8 @@ class PhotoSession:
         finally:
             for worker in workers:
                 worker.terminate()
-        if any(worker.wait() for worker in workers):
+            ends = [worker.wait() for worker in workers]
+        if any(ends):
             raise RuntimeError("A process that rendered faces ended too early; the same call goes on where it stopped.")
 
 
@@ -130,9 +132,7 @@ class PhotoSession:
 def recipe() -> str:
     """A short hash of all that decides how a rendered face looks: stale pictures are never read."""
     total = hashlib.sha256(exemplars.HEADS.read_bytes())
-    drawing = (exemplars, atlas, noise, features, skin, wardrobe, scene, studio, raster, lighting, camera, alignment)
-    for module in (*drawing, sys.modules[PhotoSession.__module__]):
-        total.update(Path(module.__file__).read_bytes())
+    total.update(_SOURCES)  # as they were when they were imported
     total.update(five_point_template(100).numpy().tobytes())
     return total.hexdigest()[:12]
 
@@ -147,6 +147,7 @@ def _studio(plain: bool) -> Studio:
     return Studio(plain)
 
 
-if __name__ == "__main__":
-    about, missing = map(json.loads, sys.argv[1:])
-    PhotoSession(*about).draw(missing)
+def work() -> None:
+    """Draw the parts that the command line names: what every core is started with."""
+    session, parts = map(json.loads, sys.argv[1:])
+    PhotoSession(*session).draw(parts)

@@ -1,7 +1,7 @@
 """What surrounds a face in a photograph: lamps, a background, things in front, the faults of a camera. Chapter 6."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from mofa_lib.camera import pose
 from mofa_lib.lighting import project_irradiance
 
 GAMMA = 2.2  # of the screen for which photographs are encoded
@@ -60,6 +61,12 @@ class Light:
         """One batch of several."""
         return cls(*(torch.cat(parts) for parts in zip(*(vars(light).values() for light in lights), strict=True)))
 
+    def turned(self, angle: Float[Tensor, " B"]) -> "Light":
+        """The same light in pictures that are turned by an angle, radians, counter-clockwise."""
+        zero = torch.zeros_like(angle)
+        directions = pose(self.directions, torch.stack([zero, zero, angle], 1), torch.zeros(len(angle), 3))
+        return replace(self, directions=directions)
+
     def irradiance(self, normals: Float[Tensor, "B 3 P"], open_sky: Tensor | float = 1.0) -> Float[Tensor, "B 3 P"]:
         """Linear irradiance by Lambert's law; a surface that sees less of the sky gets less of all light."""
         lit = self.lamps.mT @ (self.directions @ normals).clamp(min=0)
@@ -75,7 +82,7 @@ class Light:
 
     def harmonics(self) -> Float[Tensor, "B 3 9"]:
         """The nine coefficients, in the renderer's convention, that come nearest to this light in pixel values."""
-        return project_irradiance(lambda normals: self.irradiance(normals.T[None]).clamp(min=0).mT ** (1 / GAMMA))
+        return project_irradiance(lambda normals: self.irradiance(normals.T[None]).mT ** (1 / GAMMA))
 
 
 def background(size: int, rng: np.random.Generator) -> Float[Tensor, "3 H W"]:
@@ -84,10 +91,10 @@ def background(size: int, rng: np.random.Generator) -> Float[Tensor, "3 H W"]:
     down, right = np.mgrid[0:cells, 0:cells] / cells
     picture = _tint(rng)[:, None, None] + (_tint(rng) - 0.5)[:, None, None] * rng.uniform(0, 1) * (down - 0.5)
     for _ in range(rng.integers(0, 9)):  # bars, boxes and discs
-        x, y, width, height = rng.uniform(0, 1, 2), rng.uniform(0, 1), rng.uniform(0.02, 0.5), rng.uniform(0.05, 1)
+        (x, y), width, height = rng.uniform(0, 1, 2), rng.uniform(0.02, 0.5), rng.uniform(0.05, 1)
         turn = rng.choice([0, rng.uniform(0, np.pi)])
-        u = (right - x[0]) * np.cos(turn) + (down - y) * np.sin(turn)
-        v = (down - y) * np.cos(turn) - (right - x[0]) * np.sin(turn)
+        u = (right - x) * np.cos(turn) + (down - y) * np.sin(turn)
+        v = (down - y) * np.cos(turn) - (right - x) * np.sin(turn)
         if rng.random() < 0.3:
             u = u % rng.uniform(0.1, 0.4)  # shelves, windows, fences
         inside = np.hypot(u, v) < width if rng.random() < 0.35 else (np.abs(u) < width / 2) & (np.abs(v) < height / 2)
@@ -164,7 +171,7 @@ def _hand(place: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray,
 
 def _draw_capsules(capsules: list, size: int) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W 3"]]:
     """Round bars seen from the front: the nearest one at each pixel, and its normal."""
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    y, x = (np.mgrid[0:size, 0:size].astype(np.float32) + 0.5) / size
     nearest, normal = np.full((size, size), -1.0, np.float32), np.zeros((size, size, 3), np.float32)
     for start, end, radius in capsules:
         low = np.floor((np.minimum(start, end) - radius) * size).clip(0, size).astype(int)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mofa_lib.alignment import five_points, similarity
-from mofa_lib.atlas import CLOTH, COLUMNS, FRAMES, HAIR, HAT, ROWS, TEETH, read_texture
+from mofa_lib.atlas import CLOTH, COLUMNS, FRAMES, HAIR, HAT, MOUTH, ROWS, TEETH, read_texture
 from mofa_lib.camera import Camera, pose
 from mofa_lib.exemplars import Head, HeadShapes
 from mofa_lib.lighting import vertex_normals
@@ -77,7 +77,7 @@ class Photographs:
     Attributes:
         images: 8 bits.
         landmarks: the 68 points, pixels.
-        skin: whether a pixel shows bare skin, eyes or lips of the face.
+        skin: whether a pixel shows bare skin, eyes or lips, which a face model can explain; teeth it cannot.
     """
 
     images: UInt8[Tensor, "B 3 H W"]
@@ -96,6 +96,9 @@ class Studio:
         self.plain = plain
         self.shapes = HeadShapes()
         self.painter, self.wardrobe = SkinPainter(self.shapes), Wardrobe(self.shapes)
+        atlas = self.painter.atlas
+        near = [np.linalg.norm(atlas.points - cheek, axis=1) < 10 for cheek in self.painter.cheeks]
+        self._cheeks = torch.from_numpy(atlas.texels[np.logical_or(*near)])
         self._normals = vertex_normals(self.shapes.mean[None], self.shapes.faces)[0]
 
     def person(self, rng: np.random.Generator) -> Person:
@@ -114,10 +117,7 @@ class Studio:
             first += 2 * len(points)
         texture = self._dress(texture, outfit, rng)
         thickness = self._normals * torch.from_numpy(outfit.thickness).float()[:, None]
-        nothing = torch.zeros(0, 3)
-        return Person(
-            head, outfit, thickness, torch.cat([nothing, *worn]), torch.cat(faces), torch.cat(places), texture
-        )
+        return Person(head, outfit, thickness, torch.cat(worn), torch.cat(faces), torch.cat(places), texture)
 
     def shot(self, rng: np.random.Generator) -> Shot:
         """The part of a photograph that decides what is true about it; the same generator gives the same shot."""
@@ -151,11 +151,7 @@ class Studio:
     def light(self, person: Person, shot: Shot, template: Float[Tensor, "5 2"], size: int) -> Float[Tensor, "3 9"]:
         """The light of a shot as the aligned picture shows it, in the renderer's convention."""
         turn, _, _ = self._align(person, shot, template, size)
-        angle = torch.atan2(-turn[1, 0], turn[0, 0])  # y points down in pictures
-        about_the_view = pose(
-            shot.light.directions, torch.stack([angle * 0, angle * 0, angle])[None], torch.zeros(1, 3)
-        )
-        return Light(**vars(shot.light) | {"directions": about_the_view}).harmonics()[0]
+        return shot.light.turned(_angle(turn)).harmonics()[0]
 
     def photograph(
         self, person: Person, rngs: list[np.random.Generator], template: Float[Tensor, "5 2"], size: int
@@ -175,13 +171,14 @@ class Studio:
     def _photograph(self, person: Person, texture: Tensor, shots: list[Shot], template: Tensor, size: int) -> tuple:
         dressed = torch.stack([torch.cat([self.face(person, s) + person.thickness, person.worn]) for s in shots])
         world = pose(dressed, torch.stack([s.rotation for s in shots]), torch.zeros(len(shots), 3))
-        screen, landmarks = [], []
+        screen, landmarks, lights = [], [], []
         for shot, points in zip(shots, world, strict=True):
             turn, shift, marks = self._align(person, shot, template, size)
             seen = Camera(distance=shot.distance).project(points[None], size)[0]
             screen.append(torch.cat([seen[:, :2] @ turn.T + shift, seen[:, 2:]], 1))
             landmarks.append(marks @ turn.T + shift)
-        images, skin = self._develop(person, texture, shots, world, torch.stack(screen), size)
+            lights.append(shot.light.turned(_angle(turn)))
+        images, skin = self._develop(person, texture, shots, lights, world, torch.stack(screen), size)
         return images, torch.stack(landmarks), skin
 
     def _align(self, person: Person, shot: Shot, template: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,7 +189,12 @@ class Studio:
         turn, shift = similarity(five_points(marks) + size * shot.misread, template)
         return turn, shift, marks
 
-    def _develop(self, person: Person, texture: Tensor, shots: list[Shot], world: Tensor, screen: Tensor, size: int):
+    def _develop(self, person, texture, shots, lights, world, screen, size: int) -> tuple[Tensor, Tensor]:
+        """Shade and finish the pictures of posed vertices (B, V, 3) at places on the screen, and their skin masks.
+
+        Args:
+            lights: as the aligned pictures show them, for things in front.
+        """
         fine = SUPERSAMPLING * size
         fragments = rasterize(screen * torch.tensor([SUPERSAMPLING, SUPERSAMPLING, 1.0]), person.faces, fine)
         colour, shine, bare = _planes(read_texture(texture, person.places, fragments)).split([3, 1, 1], 1)
@@ -212,16 +214,15 @@ class Studio:
             picture, shown = torch.where(seen[i], lit[i], behind), seen[i] * bare[i, 0]
             if not self.plain and shot.rng.random() < 0.15:
                 thing = thing_in_front(fine, self._skin_of(person), shot.rng)
-                picture, shown = _put_in_front(thing, picture, shown, shot.light)
+                picture, shown = _put_in_front(thing, picture, shown, lights[i])
             picture = _average(picture.unflatten(1, (fine, fine)))
             pictures.append(_eight_bits(picture) if self.plain else camera_faults(picture, shot.rng))
             skin.append(_average(shown.unflatten(0, (fine, fine))) > 0.5)
         return torch.stack(pictures), torch.stack(skin)
 
     def _skin_of(self, person: Person) -> np.ndarray:
-        """The person's colour, on the nose."""
-        row, column = divmod(int(self.painter.atlas.texels[self.painter.atlas.nearest(self.painter.nose_tip)]), COLUMNS)
-        return person.texture[:3, row, column].numpy()
+        """The mean colour of the person's cheeks, linear RGB."""
+        return person.texture.flatten(1)[:3, self._cheeks].mean(1).numpy()
 
     def _dress(self, texture: Tensor, outfit: Outfit, rng: np.random.Generator) -> Float[Tensor, "5 R S"]:
         """Paint hair and hat on the head, and the patches of what is worn; then colours become linear."""
@@ -250,7 +251,8 @@ class Studio:
         painted[:, *FRAMES] = np.array([*outfit.frames, 1.5, 0])[:, None, None]
         gaps = 0.7 + 0.3 * np.abs(np.sin(np.linspace(0, 6 * np.pi, painted[0, *TEETH].shape[1]))) ** 0.3
         painted[:3, *TEETH] = outfit.teeth[:, None, None] * gaps
-        painted[3, *TEETH] = 1.5
+        painted[3:, *TEETH] = np.array([1.5, 0])[:, None, None]
+        painted[BARE, *MOUTH] = 0
         finished = torch.from_numpy(painted)
         finished[:3] = finished[:3].clamp(0.01, 1) ** GAMMA
         return finished
@@ -270,6 +272,11 @@ def _hairs(shade: np.ndarray, strands: np.ndarray, colour: np.ndarray) -> np.nda
 
 def _cloth(weave: np.ndarray, colour: np.ndarray) -> np.ndarray:
     return np.stack([*((1 + 0.08 * weave) * c for c in colour), 0.05 + 0 * weave, 0 * weave]).clip(0, 1)
+
+
+def _angle(turn: Float[Tensor, "2 2"]) -> Float[Tensor, "1"]:
+    """By how much a similarity of a picture turns it counter-clockwise, radians; y points down in pictures."""
+    return torch.atan2(-turn[1, 0], turn[0, 0])[None]
 
 
 def _planes(values: Float[Tensor, "B H W C"]) -> Float[Tensor, "B C P"]:

@@ -5,7 +5,8 @@
     accelerate launch -m mofa_lib.training --what mofa --profile gpu
 
 Batches and dropout depend only on the seed and the number of the step, so a run that was interrupted and resumed ends
-with the same weights as one that was not, on a CPU to the last bit. Derived in chapter 6.
+with the same weights as one that was not, on a CPU to the last bit. Several processes share each batch; batch norm sees
+a process's share, and dropout differs with their number. Derived in chapter 6.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from mofa_lib.batches import Codes, Faces, Pictures, StepSampler
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.losses import LossWeights
 from mofa_lib.objectives import DetectorObjective, IdentityObjective, MoFAObjective, Objective
+from mofa_lib.photo_session import recipe
 from mofa_lib.photographs import CelebA
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 
@@ -150,6 +152,8 @@ def make_task(
     batch, of_steps, rate = chosen.batch, chosen.steps, chosen.rate
     pretrained = chosen.name in ("gpu", "paper")
     metadata: dict = {"data": f"{len(faces)} pictures of {chosen.identities} people, {type(faces).__name__}"}
+    if isinstance(faces, RenderedFaces):
+        metadata["recipe"] = recipe()
     if what == "mofa":
         network = autoencoder.build(chosen, pretrained)
         objective: Objective = MoFAObjective(network, weights)
@@ -162,7 +166,7 @@ def make_task(
         objective = IdentityObjective(identity.build_on_images(chosen, pretrained))
     else:
         mofa = autoencoder.load_pretrained(chosen)
-        metadata["model"] = mofa.model.digest
+        metadata |= {"model": mofa.model.digest, "mofa": digest(load_weights("mofa", chosen.weights)[0])}
         z = encode_all(mofa, faces)
         trunk = identity.CodeTrunk(z.shape[1])
         trunk.mean, trunk.deviation = z.mean(0), z.std(0).clamp(min=1e-6)
@@ -198,7 +202,7 @@ def _optimizer(network: nn.Module, what: str, chosen: Profile, rate: float, step
 
 def _save(task: Task, folder: Path, course: list[dict[str, float]]) -> None:
     """The table for people, then the checkpoint, which holds all that is needed to go on, the course included."""
-    for half in folder.glob(".*"):  # left by a process that was killed while it wrote
+    for half in folder.glob(f".{CHECKPOINT}.*"):  # left by a process that was killed while it wrote
         half.unlink()
     rows = [course[0].keys(), *(entry.values() for entry in course)]
     write_bytes(folder / "log.csv", "".join(",".join(map(str, row)) + "\n" for row in rows).encode())
@@ -262,7 +266,8 @@ def main(arguments: list[str] | None = None) -> None:
         faces = CelebA(given.celeba, "train", chosen.size) if given.celeba else None
         task = make_task(given.what, chosen, given.seed, given.steps, faces, given.weights)
     if given.further:
-        earlier, about = load_weights(given.what, chosen.name, size=chosen.size)
+        same = {key: task.metadata[key] for key in ("model", "mofa") if key in task.metadata}
+        earlier, about = load_weights(given.what, chosen.name, size=chosen.size, **same)
         task.objective.network.load_state_dict(earlier)
         task.metadata["further_than"] = {key: about.get(key) for key in ("command", "steps", "further_than")}
         task.metadata["further_than"]["weights"] = digest(earlier)

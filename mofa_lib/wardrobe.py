@@ -21,6 +21,7 @@ HAIRLINE = [-100, -75, -60, -48, -28, -8, 25, 60], [-50, -35, 30, 40, 22, 66, 90
 PARTS = {
     "collar": ((41, 10), CLOTH),
     "curtain": ((33, 12), HAIR),
+    "scarf": ((33, 12), HAT),
     "brim": ((21, 6), HAT),
     "teeth": ((15, 3), TEETH),
     "left rim": ((25, 6), FRAMES),
@@ -100,8 +101,8 @@ class Wardrobe:
         if kind == "cap":
             parts["brim"] = _brim(rng)
         if kind == "scarf":
-            parts["curtain"] = _curtain(rng, wrapped=True)
-            hair_colour = hat_colour
+            parts = {name: points for name, points in parts.items() if name != "curtain"}
+            parts["scarf"] = _scarf(rng)
         if rng.random() < 0.17 + 0.2 * old:
             marks = head.neutral.numpy()[self.landmarks]
             parts |= _glasses(marks, self.points[:, 0], sun=bool(rng.random() < 0.2), rng=rng)
@@ -188,16 +189,22 @@ def _collar(rng: np.random.Generator) -> np.ndarray:
     return _around(angle, neckline - 105 * down, rng.uniform(58, 70) + width * down**1.5, 0.9)
 
 
-def _curtain(rng: np.random.Generator, wrapped: bool = False) -> np.ndarray:
-    """Hair that hangs behind the head and over the ears, or the cloth of a scarf that goes further round."""
-    reach = rng.uniform(2.3, 2.6) if wrapped else rng.uniform(1.6, 2.2)
+def _curtain(rng: np.random.Generator) -> np.ndarray:
+    """Hair that hangs behind the head and over the ears."""
+    reach = rng.uniform(1.6, 2.2)
     angle, down = _grid("curtain", (-reach, reach), (0, 1))
-    height = 75 - rng.uniform(110, 240) * down
     wave = rng.uniform(0, 0.08) * np.sin(rng.uniform(2, 9) * np.pi * down + 3 * angle + rng.uniform(0, 6))
     radius = rng.uniform(76, 86) * (1 + wave * down) + rng.uniform(-4, 22) * down**0.8
-    if wrapped:
-        radius = radius - 14 * np.sin(np.pi * down) * (np.abs(angle) > 1.8)
-    return _around(angle, height, radius, 1.15)
+    return _around(angle, 75 - rng.uniform(110, 240) * down, radius, 1.15)
+
+
+def _scarf(rng: np.random.Generator) -> np.ndarray:
+    """Cloth that hangs from the head and closes under the chin."""
+    reach = rng.uniform(2.3, 2.6)
+    angle, down = _grid("scarf", (-reach, reach), (0, 1))
+    radius = rng.uniform(76, 86) + rng.uniform(-4, 22) * down**0.8
+    radius = radius - 14 * np.sin(np.pi * down) * (np.abs(angle) > 1.8)
+    return _around(angle, 75 - rng.uniform(110, 240) * down, radius, 1.15)
 
 
 def _brim(rng: np.random.Generator) -> np.ndarray:
@@ -248,13 +255,13 @@ def _power(value: np.ndarray, exponent: float) -> np.ndarray:
     return np.sign(value) * np.abs(value) ** exponent
 
 
-def _tube(line: np.ndarray, radius: float, around: int = 6) -> np.ndarray:
+def _tube(line: np.ndarray, radius: float) -> np.ndarray:
     """A tube along a line of points, flattened to the plane that the line leaves free."""
     along = np.gradient(line, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     aside = np.cross(along, [0.3, 0.2, 1.0])
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)
     up = np.cross(along, aside)
-    turn = np.linspace(0, 2 * np.pi, around)
+    turn = np.linspace(0, 2 * np.pi, PARTS["bridge"][0][1])
     ring = aside[:, None] * np.cos(turn)[:, None] + up[:, None] * np.sin(turn)[:, None]
     return (line[:, None] + radius * ring).reshape(-1, 3)

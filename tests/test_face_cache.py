@@ -70,8 +70,24 @@ def test_a_damaged_file_is_made_again(cache, name, damage):
 def test_a_note_that_was_cut_off_counts_as_none(cache):
     """As after a power cut in the middle of a write."""
     notes = cache.folder / "parts.txt"
-    notes.write_text(notes.read_text()[:-4])
-    assert cache.missing() == [8]
+    content = notes.read_text()
+    for cut in range(1, len(content) - content.rindex("\n8")):
+        notes.write_text(content[:-cut])
+        assert cache.missing() == [8], cut
+        cache.write(8, **rows(8, 10))  # the next one is not lost because of it
+        assert cache.missing() == [], cut
+
+
+def test_a_part_without_one_of_its_arrays_is_not_kept(cache):
+    with pytest.raises(KeyError):
+        cache.write(4, numbers=rows(4, 8)["numbers"])
+    assert cache.missing() == []
+
+
+def test_checksums_are_of_what_was_given_not_of_what_is_there(cache):
+    """Another process may have emptied the files in between."""
+    np.lib.format.open_memmap(cache.folder / "numbers.npy", "r+")[:] = 0
+    assert cache.missing() == [0, 4, 8]
 
 
 def test_readers_cannot_change_the_file(cache):

@@ -8,7 +8,7 @@ from mofa_lib import RenderedFaces
 from mofa_lib.alignment import five_point_template, five_points
 from mofa_lib.camera import Camera, pose
 from mofa_lib.lighting import irradiance, sphere_points
-from mofa_lib.photo_session import SPLITS, PhotoSession, recipe
+from mofa_lib.photo_session import SPLITS, PhotoSession
 
 SIZE = 32
 
@@ -168,29 +168,39 @@ def test_changing_a_picture_does_not_change_the_cache(cache):
 
 def test_every_core_draws_the_same_bytes(cache, monkeypatch):
     """In other processes, and in this one with two threads."""
-    monkeypatch.setattr("mofa_lib.photo_session.PART", 3)
     monkeypatch.setattr("mofa_lib.photo_session.FEW", 0)
-    given = PhotoSession("test", 6, 0, 8, 3, False)
+    given = PhotoSession("test", 6, 0, 8, 3, False, part=3)
     given.complete()
+    assert given.cache.missing() == []
     many = {name: array.copy() for name, array in given.cache.open().items()}
     (given.cache.folder / "parts.txt").unlink()
     given.cache.begin()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     given.draw(given.cache.missing())
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
     for name, array in given.cache.open().items():
         np.testing.assert_array_equal(array, many[name])
 
 
 def test_a_drawing_that_was_interrupted_goes_on(cache, monkeypatch):
-    monkeypatch.setattr("mofa_lib.photo_session.PART", 2)
-    expected = faces().images.clone()
-    whole = PhotoSession("test", 6, 0, SIZE, 2, False)
-    (whole.cache.folder / "parts.txt").write_text(
-        "\n".join((whole.cache.folder / "parts.txt").read_text().split("\n")[:4]) + "\n"
-    )
-    drawn = []
-    draw = PhotoSession.draw
+    session = PhotoSession("test", 6, 0, SIZE, 2, False, part=2)
+    session.complete()
+    expected = session.cache.open()["images"].copy()
+    notes = session.cache.folder / "parts.txt"
+    notes.write_text(notes.read_text()[: notes.read_text().rindex("\n4")])
+    drawn, draw = [], PhotoSession.draw
     monkeypatch.setattr(PhotoSession, "draw", lambda self, parts, bar=None: (drawn.append(parts), draw(self, parts))[1])
-    assert faces().images.equal(expected) and drawn == [[4]]
+    session.complete()
+    assert drawn == [[4]]
+    np.testing.assert_array_equal(session.cache.open()["images"], expected)
+
+
+def test_what_is_not_there_after_drawing_is_an_error(cache, monkeypatch):
+    monkeypatch.setattr(PhotoSession, "draw", lambda *given: None)  # as on a full disk
+    with pytest.raises(RuntimeError, match="is the disk full"):
+        faces()
 
 
 @pytest.mark.parametrize("name", ["images.npy", "landmarks.npy", "skin.npy", "parts.txt"])
@@ -208,16 +218,21 @@ def test_a_damaged_cache_is_drawn_again(cache, name, damage):
     assert found.images.equal(expected) and found.landmarks.shape == (6, 68, 2)
 
 
-def test_the_recipe_knows_every_module_that_draws(monkeypatch):
-    """A change in any of them gives the cache another name."""
-    import pathlib
+def test_the_recipe_knows_every_module_that_draws():
+    """Everything of the library that the studio uses, directly or not, is part of the cache's name."""
+    import sys
 
-    read = pathlib.Path.read_bytes
-    for module in ("exemplars", "skin", "studio", "scene", "wardrobe", "raster", "lighting", "camera", "alignment"):
-        recipe.cache_clear()
-        before = recipe()
-        with monkeypatch.context() as patch:
-            patch.setattr(pathlib.Path, "read_bytes", lambda self, m=module: read(self) + b"#" * (self.stem == m))
-            recipe.cache_clear()
-            assert recipe() != before, module
-    recipe.cache_clear()
+    from mofa_lib import photo_session, studio
+
+    def used(module, found):
+        for value in vars(module).values():
+            name = getattr(value, "__module__", None) or getattr(value, "__name__", "")
+            if str(name).startswith("mofa_lib.") and name not in found:
+                found.add(name)
+                used(sys.modules[name], found)
+        return found
+
+    not_of_pictures = {"artifacts", "model_files", "morphable", "subdivision", "licensed_models"}  # model and template
+    for name in used(studio, {"mofa_lib.studio"}):
+        if name.removeprefix("mofa_lib.") not in not_of_pictures:
+            assert open(sys.modules[name].__file__, "rb").read() in photo_session._SOURCES, name

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mofa_lib import FaceCode, profiles
-from mofa_lib.artifacts import save_weights
+from mofa_lib import FaceCode, load_morphable_model, profiles
+from mofa_lib.artifacts import digest, save_weights
 from mofa_lib.identity import (
     CodeTrunk,
     IdentityClassifier,
@@ -117,15 +117,26 @@ def small_gpu_profile(cache, monkeypatch):
     return chosen
 
 
+@pytest.fixture
+def encoder(small_gpu_profile):
+    """Weights that stand for those of the encoder whose codes are classified."""
+    state = {"a": torch.ones(3)}
+    save_weights("mofa", "gpu", state, {"what": "mofa", "profile": "gpu", "size": 32})
+    return state
+
+
 @pytest.mark.parametrize("on", ["codes", "images"])
-def test_saved_classifiers_come_back(small_gpu_profile, on):
+def test_saved_classifiers_come_back(small_gpu_profile, encoder, on):
     made = IdentityClassifier(CodeTrunk(257), 6) if on == "codes" else build_on_images(small_gpu_profile)
     made.eval()
     what = {"codes": "identity", "images": "face_identity"}[on]
-    from mofa_lib import load_morphable_model
-
-    digest = load_morphable_model(small_gpu_profile.model).digest
-    metadata = {"what": what, "profile": "gpu", "size": 32, "model": digest}
+    metadata = {
+        "what": what,
+        "profile": "gpu",
+        "size": 32,
+        "model": load_morphable_model("anny-fine").digest,
+        "mofa": digest(encoder),
+    }
     save_weights(what, "gpu", made.state_dict(), metadata)
     given = torch.rand(4, 257) if on == "codes" else torch.rand(4, 3, 32, 32)
     loaded = load_identity("gpu", on)
@@ -134,10 +145,19 @@ def test_saved_classifiers_come_back(small_gpu_profile, on):
     assert not loaded.training and F.softmax(loaded(given.to(where)), 1).shape == (4, 6)
 
 
-def test_a_classifier_of_another_face_model_s_codes_is_refused(small_gpu_profile):
-    metadata = {"what": "identity", "profile": "gpu", "size": 32, "model": "0" * 64}
-    save_weights("identity", "gpu", IdentityClassifier(CodeTrunk(257), 6).state_dict(), metadata)
-    with pytest.raises(ValueError, match="was trained for model 0000"):
+@pytest.mark.parametrize("other", ["model", "mofa"])
+def test_a_classifier_of_another_model_s_codes_is_refused(small_gpu_profile, encoder, other):
+    """Of another face model, or of another encoder: the numbers would have other meanings."""
+    metadata = {
+        "what": "identity",
+        "profile": "gpu",
+        "size": 32,
+        "model": load_morphable_model("anny-fine").digest,
+        "mofa": digest(encoder),
+    }
+    state = IdentityClassifier(CodeTrunk(257), 6).state_dict()
+    save_weights("identity", "gpu", state, {**metadata, other: "0" * 64})
+    with pytest.raises(ValueError, match=f"was trained for {other} 0000"):
         load_identity("gpu")
 
 

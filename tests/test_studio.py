@@ -8,6 +8,7 @@ import torch
 from skimage.transform import SimilarityTransform
 
 from mofa_lib.alignment import five_point_template, five_points
+from mofa_lib.atlas import CLOTH, FRAMES, HAIR, HAT, MOUTH, TEETH
 from mofa_lib.studio import BARE, Photographs, Studio
 
 SIZE = 64
@@ -89,6 +90,10 @@ def test_skin_is_where_the_skin_shows(plain, monkeypatch):
         taken = shoot(plain, replace(wearer, texture=texture), 0, 1, size=112)
         pictures.append(taken.images.float())
     painted = (pictures[1] - pictures[0]).mean(1) > 0.4 * 255
+    for patch in (HAIR, HAT, CLOTH, FRAMES, TEETH, MOUTH):
+        assert not wearer.texture[BARE, *patch].any()
+    hair = plain.painter.atlas.spread(wearer.outfit.hair[:, None].astype(np.float32))[:, 0]
+    assert wearer.texture[BARE].flatten()[plain.painter.atlas.texels[hair > 0.95]].mean() < 0.3
     overlap = (painted & taken.skin).sum() / (painted | taken.skin).sum()
     assert overlap > 0.95 and 0.1 < taken.skin.float().mean() < 0.6
 
@@ -106,13 +111,6 @@ def test_things_in_front_hide_the_skin(studio, people, monkeypatch):
     assert 0 < hidden.sum() < 15
     for picture in taken.images[hidden].float():
         assert picture[1].mean() > picture[0].mean() or float(picture.std(0).mean()) < 3  # green, but in grey pictures
-
-
-def test_one_person_s_pictures_are_more_alike_in_shape_than_two_people_s(people):
-    def apart(a, b):
-        return float((a.head.neutral - b.head.neutral).norm(dim=1).mean())
-
-    assert min(apart(a, b) for a in people for b in people if a is not b) > 1
 
 
 def test_the_expression_of_a_photograph_is_known(studio, people):
@@ -151,8 +149,8 @@ def test_light_turns_with_the_picture(studio, people, monkeypatch):
 
 
 def test_attributes_tell_person_outfit_and_pose(studio, people):
+    shot = studio.shot(rngs(1)[0])
     for person in people:
-        shot = studio.shot(rngs(1)[0])
         attributes = studio.attributes(person, shot)
         assert set(person.head.attributes) < set(attributes) and attributes["yaw"] == float(shot.rotation[1])
     tones = [(a["lightness"], a["african"]) for a in (studio.attributes(p, shot) for p in people)]
@@ -161,7 +159,7 @@ def test_attributes_tell_person_outfit_and_pose(studio, people):
 
 def test_plain_pictures_have_no_variety(plain):
     taken = shoot(plain, plain.person(np.random.default_rng(3)), 0, 1)
-    for picture in taken.images:
+    for picture, skin in zip(taken.images, taken.skin, strict=True):
         wall = (picture == 128).all(0)
-        assert wall.float().mean() > 0.2 and not (wall & taken.skin[0] & taken.skin[1]).any()
+        assert wall.float().mean() > 0.2 and not (wall & skin).any()
     assert taken.skin.any()

@@ -91,6 +91,7 @@ def test_attributes_say_what_is_worn(dressed):
             "long_hair": float("curtain" in outfit.parts),
         }
     assert 3 < sum(outfit.attributes["hat"] for _, outfit in dressed) < 40
+    assert not any({"scarf", "curtain"} <= set(outfit.parts) for _, outfit in dressed)  # a scarf hides the hair
 
 
 def test_a_person_without_an_outfit_keeps_the_teeth(dressed):
