@@ -3,7 +3,7 @@
 import ast
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -44,17 +44,24 @@ class Profile:
     pairs: int
 
 
-PROFILES = {
-    chosen.name: chosen
-    for chosen in (
-        Profile("smoke", "cpu", 112, "anny", "small", "resnet18", 8, 4, 8, 20, 5e-4, 8, 20, 1e-3, 8, 8),
-        Profile("cpu", "cpu", 112, "anny", "small", "resnet18", 2000, 12, 32, 9_000, 5e-4, 32, 4_000, 1e-3, 8, 200),
-        Profile("gpu", "gpu", 224, "anny-fine", "resnet50", "resnet50", 5000, 20, 32, 60_000, 3e-4, 128, 24_000, 1e-3,
-                16, 1000),
-        Profile("paper", "paper", 224, "anny-fine", "vgg19", "resnet50", 8000, 20, 5, 200_000, 0.1, 128, 38_000, 0.1,
-                16, 1000),
-    )
-}  # fmt: skip
+_CPU = Profile(
+    name="cpu", weights="cpu", size=112, model="anny", encoder="small", detector="resnet18",
+    identities=2000, per_identity=12, batch=32, steps=9_000, rate=5e-4,
+    detector_batch=32, detector_steps=4_000, detector_rate=1e-3, faces=8, pairs=200,
+)  # fmt: skip
+_SMOKE = replace(
+    _CPU, name="smoke", identities=8, per_identity=4, batch=8, steps=20, detector_batch=8, detector_steps=20, pairs=8
+)
+_GPU = Profile(
+    name="gpu", weights="gpu", size=224, model="anny-fine", encoder="resnet50", detector="resnet50",
+    identities=5000, per_identity=20, batch=32, steps=60_000, rate=3e-4,
+    detector_batch=128, detector_steps=24_000, detector_rate=1e-3, faces=16, pairs=1000,
+)  # fmt: skip
+_PAPER = replace(
+    _GPU, name="paper", weights="paper", encoder="vgg19", identities=8000, batch=5, steps=200_000, rate=0.1,
+    detector_steps=38_000, detector_rate=0.1,
+)  # fmt: skip
+PROFILES = {chosen.name: chosen for chosen in (_SMOKE, _CPU, _GPU, _PAPER)}
 
 
 def profile(name: str | Profile | None = None) -> Profile:

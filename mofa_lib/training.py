@@ -36,6 +36,7 @@ from mofa_lib.photographs import CelebA
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 
 CHECKPOINT_EVERY = 500  # steps
+GRADIENT_NORM = 1.0  # to which a step's gradient is clipped: one odd batch must not undo a thousand others
 CHECKPOINT = "checkpoint.safetensors"
 TASKS = ("mofa", "identity", "face_identity", "detector")
 
@@ -100,7 +101,7 @@ def train(task: Task, folder: Path, seed: int = 0, minutes: float | None = None)
         terms = objective(*send_to_device(batch, accelerator.device))
         task.optimizer.zero_grad()
         accelerator.backward(terms["loss"])
-        accelerator.clip_grad_norm_(objective.parameters(), 1.0)
+        accelerator.clip_grad_norm_(objective.parameters(), GRADIENT_NORM)
         task.optimizer.step()
         task.schedule.step()
         sums = {name: sums.get(name, 0.0) + float(value.detach()) for name, value in terms.items()}
@@ -144,16 +145,16 @@ def make_task(
     if what not in TASKS:
         raise ValueError(f"There is nothing to train by the name {what!r}: choose {', '.join(TASKS)}.")
     torch.manual_seed(seed)
+    metadata: dict = {}
     if faces is None:
+        metadata["recipe"] = recipe()
         count = chosen.identities * chosen.per_identity
         faces = RenderedFaces("train", count, seed, chosen.size, per_identity=chosen.per_identity)
     chosen = replace(chosen, identities=int(faces.identities.max()) + 1)
     data = Pictures(faces)
     batch, of_steps, rate = chosen.batch, chosen.steps, chosen.rate
     pretrained = chosen.name in ("gpu", "paper")
-    metadata: dict = {"data": f"{len(faces)} pictures of {chosen.identities} people, {type(faces).__name__}"}
-    if isinstance(faces, RenderedFaces):
-        metadata["recipe"] = recipe()
+    metadata["data"] = f"{len(faces)} pictures of {chosen.identities} people, {type(faces).__name__}"
     if what == "mofa":
         network = autoencoder.build(chosen, pretrained)
         objective: Objective = MoFAObjective(network, weights)
@@ -174,7 +175,7 @@ def make_task(
         data = Codes(faces, z)
         batch, rate = 256, 1e-3
         of_steps = min(of_steps, 6000)
-    of_steps = steps or of_steps
+    of_steps = of_steps if steps is None else steps
     optimizer, schedule = _optimizer(objective.network, what, chosen, rate, of_steps)
     return Task(objective, data, batch, of_steps, optimizer, schedule, metadata)
 
@@ -202,7 +203,7 @@ def _optimizer(network: nn.Module, what: str, chosen: Profile, rate: float, step
 
 def _save(task: Task, folder: Path, course: list[dict[str, float]]) -> None:
     """The table for people, then the checkpoint, which holds all that is needed to go on, the course included."""
-    for half in folder.glob(f".{CHECKPOINT}.*"):  # left by a process that was killed while it wrote
+    for half in (*folder.glob(".log.csv.*"), *folder.glob(f".{CHECKPOINT}.*")):  # by a process that was killed
         half.unlink()
     rows = [course[0].keys(), *(entry.values() for entry in course)]
     write_bytes(folder / "log.csv", "".join(",".join(map(str, row)) + "\n" for row in rows).encode())
@@ -236,6 +237,12 @@ def _resume(task: Task, folder: Path) -> tuple[int, list[dict[str, float]]]:
     return metadata["course"][-1]["step"], metadata["course"]
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a whole number from 1, got {text!r}")
+    return int(text)
+
+
 def _loss_weights(text: str) -> LossWeights:
     """From the command line's landmark=0,shape=0; what is not named keeps its default."""
     try:
@@ -250,21 +257,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--what", required=True, choices=TASKS)
     parser.add_argument("--profile", default=None, choices=list(PROFILES))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=None, help="instead of the profile's number")
+    parser.add_argument("--steps", type=_positive, default=None, help="instead of the profile's number")
     parser.add_argument("--minutes", type=float, default=None, help="stop in time; the same command goes on")
     parser.add_argument("--model", default=None, help="file of a face model, instead of the profile's")
     parser.add_argument("--celeba", default=None, help="folder of CelebA, instead of rendered faces")
-    parser.add_argument("--weights", type=_loss_weights, help="of MoFA's terms, for example landmark=0,shape=0")
+    parser.add_argument("--loss-weights", type=_loss_weights, help="of MoFA's terms, for example landmark=0,shape=0")
     parser.add_argument("--further", action="store_true", help="start from the weights that are there")
     parser.add_argument("--out", type=Path, default=None, help="folder of the weights; by default in the cache")
     given = parser.parse_args(arguments)
+    if given.loss_weights and given.what != "mofa":
+        parser.error(f"--loss-weights are of MoFA's terms; {given.what} has one term")
     chosen = profile(given.profile)
     if given.model:
         chosen = replace(chosen, model=given.model)
     state = PartialState(cpu=device().type == "cpu", timeout=timedelta(days=7))  # of waiting for the first process
     with state.main_process_first():  # it draws or downloads, the others read
         faces = CelebA(given.celeba, "train", chosen.size) if given.celeba else None
-        task = make_task(given.what, chosen, given.seed, given.steps, faces, given.weights)
+        task = make_task(given.what, chosen, given.seed, given.steps, faces, given.loss_weights)
     if given.further:
         same = {key: task.metadata[key] for key in ("model", "mofa") if key in task.metadata}
         earlier, about = load_weights(given.what, chosen.name, size=chosen.size, **same)
@@ -280,9 +289,9 @@ def main(arguments: list[str] | None = None) -> None:
     if done < task.steps:
         print(f"Stopped after {done} of {task.steps} steps; the same command goes on and writes the weights.")
         return
-    weights = given.weights and ",".join(f"{name}={value}" for name, value in asdict(given.weights).items())
+    weights = given.loss_weights and ",".join(f"{name}={value}" for name, value in asdict(given.loss_weights).items())
     options = {"what": given.what, "profile": chosen.name, "seed": given.seed, "steps": given.steps}
-    options |= {"model": given.model, "celeba": given.celeba, "weights": weights}
+    options |= {"model": given.model, "celeba": given.celeba, "loss-weights": weights}
     command = "python -m mofa_lib.training" + "".join(f" --{k} {v}" for k, v in options.items() if v is not None)
     metadata = {
         "what": given.what,

@@ -464,13 +464,13 @@ def test_a_run_out_of_time_keeps_its_place_and_writes_weights_only_at_the_end(ca
 
 
 def test_the_loss_s_weights_can_be_asked_for(cache, small_profile, capsys):
-    main(["--what", "mofa", "--profile", "gpu", "--steps", "1", "--weights", "landmark=0,shape=0.5"])
+    main(["--what", "mofa", "--profile", "gpu", "--steps", "1", "--loss-weights", "landmark=0,shape=0.5"])
     metadata = load_weights("mofa", "gpu")[1]
     assert metadata["loss_weights"] == {**asdict(losses.LossWeights()), "landmark": 0.0, "shape": 0.5}
     assert "landmark=0.0,shape=0.5" in metadata["command"]
     for wrong in ("hair=1", "landmark", "landmark=much"):
         with pytest.raises(SystemExit):
-            main(["--what", "mofa", "--weights", wrong])
+            main(["--what", "mofa", "--loss-weights", wrong])
         assert "of photometric, landmark, shape" in capsys.readouterr().err
 
 
