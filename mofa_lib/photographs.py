@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from mofa_lib.alignment import align_photo, align_points
+from mofa_lib.batches import mirrored
 
 PARTITIONS = {"train": 0, "validation": 1, "calibration": 1, "test": 2}  # our splits in CelebA's own three
 TABLES = (
@@ -136,7 +137,7 @@ class PhotoFolder(AlignedPhotos):
 def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
     """Eyes, nose tip and mouth corners of the largest face, in pixels of the photo, left in the image first.
 
-    The mean of what the detector says about ten cut-outs around the face, half of them mirrored.
+    The mean of what the detector says about the whole photo and ten cut-outs around the face, half of them mirrored.
 
     Raises:
         ImportError: the extra `photos` is not installed.
@@ -154,24 +155,24 @@ def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
         raise ValueError("No face was found in the photograph; give its five points instead.")
     face = max(faces, key=lambda face: face.width * face.height)
     found = [_points_of(face) / scale]
-    for look, mirrored in product(LOOKS, (False, True)):
+    for look, mirror in product(LOOKS, (False, True)):
         side = round(look * max(face.width, face.height) / scale)
-        found += _look_closer(detect_faces, photo, [centre / scale for centre in _centre_of(face)], side, mirrored)
+        found += _look_closer(detect_faces, photo, [centre / scale for centre in _centre_of(face)], side, mirror)
     return torch.stack(found).mean(0)
 
 
 def _look_closer(
-    detect_faces: Callable, photo: Image.Image, centre: list[float], side: int, mirrored: bool
+    detect_faces: Callable, photo: Image.Image, centre: list[float], side: int, mirror: bool
 ) -> list[Float[Tensor, "5 2"]]:
     """The five points in pixels of the photo as a square cut-out of it shows them; nothing where it shows no face."""
     left, top = (round(middle - side / 2) for middle in centre)
     cut = photo.crop((left, top, left + side, top + side)).resize((256, 256))
-    faces = detect_faces(np.array(ImageOps.mirror(cut) if mirrored else cut))
+    faces = detect_faces(np.array(ImageOps.mirror(cut) if mirror else cut))
     if not faces:
         return []
     points = _points_of(min(faces, key=lambda face: max(abs(middle - 128) for middle in _centre_of(face))))
-    if mirrored:
-        points = points[[1, 0, 2, 4, 3]] * torch.tensor([-1, 1]) + torch.tensor([256, 0])
+    if mirror:
+        points = mirrored(points[None], 256)[0]
     return [points * side / 256 + torch.tensor([left, top])]
 
 
