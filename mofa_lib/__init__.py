@@ -1,6 +1,6 @@
 """A model-based face autoencoder, its adversarial attacks and its defences: the library under the book."""
 
-from mofa_lib.attack import CodeDistance, LatentAttack, fgsm
+from mofa_lib.attack import CodeDistance, LatentAttack, fgsm, pgd
 from mofa_lib.autoencoder import MoFA, load_pretrained
 from mofa_lib.detector import Detector, load_detector
 from mofa_lib.face_code import FaceCode
@@ -26,5 +26,6 @@ __all__ = [
     "load_detector",
     "load_morphable_model",
     "load_pretrained",
+    "pgd",
     "profile",
 ]

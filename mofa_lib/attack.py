@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from mofa_lib.face_code import GROUPS, FaceCode
 from mofa_lib.morphable import MorphableModel
@@ -42,15 +43,24 @@ class CodeDistance:
         if sigma:
             self.sigma = {group: getattr(model, f"{group}_sigma") for group in ("shape", "expression", "appearance")}
 
+    def by_group(self, code: FaceCode) -> dict[str, Float[Tensor, "B _"]]:
+        """λ · σ · code / n for each group: coordinates in which Δ is an L1 distance."""
+        found = {}
+        for group, weight in self.weights.items():
+            part = getattr(code, group)
+            if part.shape[1]:
+                sigma = self.sigma.get(group)
+                found[group] = (weight / part.shape[1]) * (part if sigma is None else part * sigma.to(part))
+        return found
+
+    def coordinates(self, code: FaceCode) -> Float[Tensor, "B N"]:
+        """The same of all groups, one after the other."""
+        return torch.cat(list(self.by_group(code).values()), 1)
+
     def terms(self, a: FaceCode, b: FaceCode) -> dict[str, Float[Tensor, " B"]]:
         """The weighted terms by group."""
-        terms = {}
-        for group, weight in self.weights.items():
-            difference = (getattr(a, group) - getattr(b, group)).abs()
-            if difference.shape[1]:
-                sigma = self.sigma.get(group)
-                terms[group] = weight * (difference if sigma is None else difference * sigma.to(difference)).mean(1)
-        return terms
+        a, b = self.by_group(a), self.by_group(b)
+        return {group: (a[group] - b[group]).abs().sum(1) for group in a}
 
     def __call__(self, a: FaceCode, b: FaceCode) -> Float[Tensor, " B"]:
         """The sum of the terms."""
@@ -64,7 +74,8 @@ class Attacked:
     Attributes:
         images: adversarial pictures in [0, 1].
         perturbation: what was added, after clamping to [0, 1].
-        distance: to the target, at the best iterate.
+        distance: to the target (or, of an untargeted attack, to the original), at the best iterate.
+        saved_distance: the same for the pictures as a file keeps them, with 8 bits.
         course: smallest objective so far (the distance, and the penalty if there is one), before the first step and
             after each one.
     """
@@ -72,6 +83,7 @@ class Attacked:
     images: Float[Tensor, "B 3 H W"]
     perturbation: Float[Tensor, "B 3 H W"]
     distance: Float[Tensor, " B"]
+    saved_distance: Float[Tensor, " B"]
     course: Float[Tensor, "S B"]
 
 
@@ -91,6 +103,9 @@ class LatentAttack:
         cap: U = −L of the paper; None is a cap of 1.
         reading: "unit_cap" (ε is the bound), "literal" ε · clip(d, ±cap), or "clip_after" clip(ε · d, ±cap).
         penalty: λ_pert, on the mean magnitude of the clipped d.
+        goal: a distance with which one is content: a picture that is so near (untargeted: so far) stays as it is, and
+            the attack ends early when all are. None goes on to the last step.
+        batch: pictures at a time; more of them are attacked one batch after the other.
     Raises:
         ValueError: an argument is out of range, or a cap comes without the reading that it needs.
     Source: Teng 2021, Algorithm 1; derived in chapter 7.
@@ -107,16 +122,20 @@ class LatentAttack:
         cap: float | None = None,
         reading: str = "unit_cap",
         penalty: float = 0.0,
+        goal: float | None = None,
+        batch: int = 50,
     ):
         if reading not in READINGS:
             raise ValueError(f"There is no reading {reading!r}: choose one of {', '.join(READINGS)}.")
         if (cap is None) != (reading == "unit_cap"):
             raise ValueError('The readings "literal" and "clip_after" need a cap, "unit_cap" has none.')
-        if epsilon < 0 or steps < 0 or rate <= 0 or (cap is not None and cap <= 0):
+        if epsilon < 0 or steps < 0 or rate <= 0 or batch < 1 or (cap is not None and cap <= 0):
             raise ValueError(
-                f"ε and steps must not be negative, rate and cap positive: {epsilon}, {steps}, {rate}, {cap}."
+                "ε and steps must not be negative, rate, cap and batch positive: "
+                f"{epsilon}, {steps}, {rate}, {cap}, {batch}."
             )
         self.encode, self.distance, self.steps, self.penalty = encode, distance, steps, penalty
+        self.goal, self.batch = goal, batch
         self.epsilon, self.cap, self.reading = epsilon, cap, reading
         self.rate = rate
         if reading == "clip_after":  # Adam's step on d is a step of ε · rate on the picture, ε · rate / cap on u
@@ -129,54 +148,113 @@ class LatentAttack:
             self.reading
         ]
 
-    def __call__(self, images: Float[Tensor, "B 3 H W"], targets: Float[Tensor, "B 3 H W"]) -> Attacked:
-        """Attack a batch, each picture toward the target beside it.
+    def __call__(self, images: Float[Tensor, "N 3 H W"], targets: Tensor | FaceCode | None = None) -> Attacked:
+        """Attack pictures: each toward the target beside it or, without targets, away from its own code.
 
+        Args:
+            images: RGB in [0, 1].
+            targets: as many pictures, or codes as `encode` gives them.
         Raises:
-            ValueError: images and targets differ in shape.
+            ValueError: there are not as many targets as images, or they have another size.
         """
-        if images.shape != targets.shape:
-            raise ValueError(f"Each picture needs its target, got {tuple(images.shape)} and {tuple(targets.shape)}.")
+        if targets is not None and (
+            targets.shape != images.shape if _are_pictures(targets) else len(targets) != len(images)
+        ):
+            found = tuple(targets.shape) if _are_pictures(targets) else f"{len(targets)} codes"
+            raise ValueError(f"Each picture needs its target, got {tuple(images.shape)} and {found}.")
+        batches = [slice(i, i + self.batch) for i in range(0, len(images) or 1, self.batch)]
+        bar = tqdm(batches, desc=f"attack, L∞ {255 * self.bound:.3g}/255", unit="batch", disable=len(batches) < 2)
+        parts = [self._attack(images[some], None if targets is None else targets[some]) for some in bar]
+        *rest, course = zip(*(vars(part).values() for part in parts), strict=True)
+        return Attacked(*map(torch.cat, rest), torch.cat(course, 1))
+
+    def _attack(self, images: Tensor, targets: Tensor | FaceCode | None) -> Attacked:
+        """One batch."""
+        sign, start = 1, torch.zeros_like(images)
+        if targets is None:  # away from the own code, where the distance has no gradient: begin beside it
+            sign, targets = -1, images
+            noise = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(0))
+            start = (2 * noise - 1).to(images).expand_as(images)
         with torch.no_grad():
-            target = self.encode(targets)
-        u = torch.zeros_like(images, requires_grad=True)
-        optimizer = torch.optim.Adam([u], lr=self.rate)
+            target = self.encode(targets) if _are_pictures(targets) else targets
         unit = max(self.bound, 1e-12)
         low, high = (-images / unit).clamp(min=-1), ((1 - images) / unit).clamp(max=1)
+        u = start.clamp(low, high).requires_grad_()
+        optimizer = torch.optim.Adam([u], lr=self.rate)
         best = torch.full_like(images[:, 0, 0, 0], torch.inf)
         best_images, best_distance, course = images.clone(), best.clone(), []
+        content = torch.zeros_like(best, dtype=torch.bool)
         for step in range(self.steps + 1):
             attacked = images + self.bound * u
             distance = self.distance(self.encode(attacked), target)
-            objective = distance + self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
-            better = objective.detach() < best
+            objective = sign * distance + self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
+            better = (objective.detach() < best) & ~content
             best = torch.where(better, objective.detach(), best)
             best_distance = torch.where(better, distance.detach(), best_distance)
             best_images[better] = attacked.detach()[better].clamp(0, 1)
             course.append(best)
+            if self.goal is not None:
+                content = sign * best_distance <= sign * self.goal
+                if content.all():
+                    break
             if step < self.steps:
                 (u.grad,) = torch.autograd.grad(objective.sum(), u)
                 optimizer.step()
                 u.data = u.data.clamp(low, high)
-        return Attacked(best_images, best_images - images, best_distance, torch.stack(course))
+        course += [best] * (self.steps + 1 - len(course))
+        with torch.no_grad():
+            saved_distance = self.distance(self.encode(quantize(best_images)), target)
+        return Attacked(best_images, best_images - images, best_distance, saved_distance, torch.stack(course))
+
+
+def _are_pictures(targets: Tensor | FaceCode) -> bool:
+    return isinstance(targets, Tensor) and targets.ndim == 4
+
+
+def pgd(
+    loss: Callable[[Tensor], Float[Tensor, " B"]],
+    images: Float[Tensor, "B 3 H W"],
+    epsilon: float,
+    steps: int = 10,
+    rate: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "B 3 H W"]:
+    """Steps up the sign of the gradient of a loss, projected to the box of size ε around the picture and to [0, 1].
+
+    Args:
+        loss: maps images to (B,); it is increased. To approach a target, give minus a distance.
+        images: RGB in [0, 1].
+        epsilon: L∞ bound of the perturbation, on the scale [0, 1].
+        steps: iterations.
+        rate: length of a step; by default 2.5 ε / steps, with which every corner of the box can be reached.
+        generator: draws the start from the box; None starts at the pictures.
+    Raises:
+        ValueError: ε is negative, or there is no step.
+    Source: Madry et al. 2018; derived in chapter 2.
+    """
+    if epsilon < 0 or steps < 1:
+        raise ValueError(f"ε must not be negative and there must be a step, got ε {epsilon} and {steps} steps.")
+    rate = 2.5 * epsilon / steps if rate is None else rate
+    low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+    attacked = images.detach()
+    if generator is not None:
+        drawn = torch.rand(images.shape, generator=generator, device=generator.device).to(images)
+        attacked = torch.lerp(low, high, drawn)
+    for _ in range(steps):
+        attacked = attacked.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(attacked).sum(), attacked)
+        attacked = (attacked.detach() + rate * gradient.sign()).clamp(low, high)
+    return attacked
 
 
 def fgsm(
     loss: Callable[[Tensor], Float[Tensor, " B"]], images: Float[Tensor, "B 3 H W"], epsilon: float
 ) -> Float[Tensor, "B 3 H W"]:
-    """One step of length ε up the sign of the gradient of a loss, clamped to [0, 1].
+    """One step of length ε up the sign of the gradient of a loss, clamped to [0, 1]. Arguments as those of `pgd`.
 
-    Args:
-        loss: maps images to (B,); it is increased. To approach a target, give minus a distance.
-        images: RGB in [0, 1].
-        epsilon: L∞ length of the step, on the scale [0, 1].
     Source: Goodfellow et al. 2014; derived in chapter 2.
     """
-    if epsilon < 0:
-        raise ValueError(f"ε must not be negative, got {epsilon}.")
-    images = images.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(images).sum(), images)
-    return (images.detach() + epsilon * gradient.sign()).clamp(0, 1)
+    return pgd(loss, images, epsilon, steps=1, rate=epsilon)
 
 
 def quantize(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:

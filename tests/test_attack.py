@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mofa_lib import CodeDistance, FaceCode, LatentAttack, MoFA, RenderedFaces, fgsm, load_pretrained
+from mofa_lib import CodeDistance, FaceCode, LatentAttack, MoFA, RenderedFaces, fgsm, load_pretrained, pgd
 from mofa_lib.attack import WEIGHTS, quantize
 from mofa_lib.morphable import MorphableModel
 
@@ -72,7 +72,7 @@ def test_eq_1_by_group(tiny_model):
     distance = CodeDistance(tiny_model)
     assert set(distance.terms(a, b)) == set(WEIGHTS)
     torch.testing.assert_close(sum(distance.terms(a, b).values()), distance(a, b))
-    assert distance.terms(a, b)["illumination"].tolist() == [1.5, 1.5]
+    assert distance.terms(a, b)["illumination"].tolist() == pytest.approx([1.5, 1.5])
     assert not distance(b, b).any()
 
 
@@ -241,8 +241,9 @@ def test_the_same_attack_gives_the_same_pictures(curved):
         ({"cap": 0.02}, '"unit_cap" has none'),
         ({"epsilon": -0.1}, "must not be negative"),
         ({"steps": -1}, "must not be negative"),
-        ({"rate": 0.0}, "rate and cap positive"),
-        ({"reading": "clip_after", "cap": 0.0}, "rate and cap positive"),
+        ({"rate": 0.0}, "rate, cap and batch positive"),
+        ({"batch": 0}, "rate, cap and batch positive"),
+        ({"reading": "clip_after", "cap": 0.0}, "rate, cap and batch positive"),
     ],
 )
 def test_wrong_settings_are_refused(linear, wrong, message):
@@ -250,12 +251,82 @@ def test_wrong_settings_are_refused(linear, wrong, message):
         LatentAttack(linear, l1, **wrong)
 
 
+def test_many_pictures_are_attacked_in_batches(curved):
+    seen = []
+
+    def encode(images):
+        seen.append(len(images))
+        return curved(images)
+
+    images, targets = random_images(7), random_images(7, seed=9)
+    found = LatentAttack(encode, l2, steps=4, batch=3)(images, targets)
+    assert set(seen) == {3, 1} and found.course.shape == (5, 7)
+    whole = LatentAttack(curved, l2, steps=4)(images, targets)
+    for name in vars(whole):
+        torch.testing.assert_close(getattr(found, name), getattr(whole, name), rtol=1e-4, atol=1e-5)
+
+
+def test_targets_may_be_codes(curved, tiny_tensors):
+    images, targets = random_images(), random_images(seed=9)
+    attack = LatentAttack(curved, l2, steps=4)
+    assert attack(images, curved(targets)).images.equal(attack(images, targets).images)
+    mofa = MoFA(MorphableModel(tiny_tensors, "tiny"), size=32).eval().requires_grad_(False)
+    torch.nn.init.normal_(mofa.head.weight, std=0.1, generator=seeded(3))
+    images, targets = torch.rand(2, 3, 2, 3, 32, 32, generator=seeded(4)).flatten(1, 2)[:, :2]
+    attack = LatentAttack(mofa.encode, CodeDistance(mofa.model), steps=2, batch=1)
+    torch.testing.assert_close(attack(images, mofa.encode(targets)).images, attack(images, targets).images)
+
+
+def test_without_a_target_the_code_moves_away(curved):
+    """As far as a search over random corners of the box finds, and farther; it begins where there is no gradient."""
+    images, kept = random_images(), l1(curved(random_images()), curved(random_images()))
+    attack = LatentAttack(curved, l1, epsilon=0.05, steps=60)
+    result = attack(images)
+    assert not kept.any() and (result.perturbation.abs() <= 0.05 + 1e-6).all()
+    torch.testing.assert_close(l1(curved(result.images), curved(images)), result.distance)
+    assert (result.course.diff(dim=0) <= 0).all() and attack(images).images.equal(result.images)
+    corners = [images + 0.05 * torch.randn(images.shape, generator=seeded(k)).sign() for k in range(50)]
+    farthest = torch.stack([l1(curved(x), curved(images)) for x in corners]).amax(0)
+    assert (result.distance > farthest).all()
+
+
+@pytest.mark.parametrize("targeted", [True, False])
+def test_an_attack_ends_when_it_is_content(curved, targeted):
+    """Each picture keeps the first iterate that is good enough, whatever the others still need."""
+    images, targets = random_images(), random_images(seed=9) if targeted else None
+    longest = LatentAttack(curved, l2, epsilon=0.1, steps=50)(images, targets)
+    distances = longest.course.abs()
+    goal = float(distances[10].median())
+    result = LatentAttack(curved, l2, epsilon=0.1, steps=50, goal=goal)(images, targets)
+    there = distances <= goal if targeted else distances >= goal
+    first = torch.where(there.any(0), there.int().argmax(0), 50)
+    torch.testing.assert_close(result.distance, distances.gather(0, first[None])[0])
+    assert result.course.shape == (51, 6)
+    calls = []
+    easy = LatentAttack(
+        lambda x: (calls.append(1), curved(x))[1], l2, epsilon=0.1, steps=50, goal=1e6 if targeted else 0
+    )
+    easy(images, targets)
+    assert len(calls) < 5
+
+
+def test_saved_pictures_are_judged_again(curved):
+    images, targets = random_images(), random_images(seed=9)
+    result = LatentAttack(curved, l2, epsilon=0.05)(images, targets)
+    pixels = (255 * result.images.numpy()).round().astype(np.uint8)
+    saved = l2(curved(torch.from_numpy(pixels).float() / 255), curved(targets))
+    torch.testing.assert_close(result.saved_distance, saved)
+    assert (result.saved_distance != result.distance).all()
+
+
 def test_each_picture_needs_its_target(unchecked, linear):
     with pytest.raises(ValueError, match=r"Each picture needs its target, got \(6, 3, 5, 5\) and \(2, 3, 5, 5\)"):
         LatentAttack(linear, l1)(random_images(), random_images(2))
+    with pytest.raises(ValueError, match=r"got \(6, 3, 5, 5\) and 2 codes"):
+        LatentAttack(linear, l1)(random_images(), linear(random_images(2)))
 
 
-# FGSM and saved pictures
+# FGSM, PGD and saved pictures
 
 
 def test_fgsm_of_a_linear_loss_is_its_sign():
@@ -271,8 +342,40 @@ def test_fgsm_leaves_its_input_alone_and_wants_a_length():
     kept = images.clone()
     fgsm(lambda x: x.sum((1, 2, 3)), images, 0.1)
     assert images.equal(kept) and not images.requires_grad
-    with pytest.raises(ValueError, match="ε must not be negative, got -0.1"):
+    with pytest.raises(ValueError, match="ε must not be negative .*, got ε -0.1"):
         fgsm(lambda x: x.sum((1, 2, 3)), images, -0.1)
+
+
+def test_pgd_of_a_linear_loss_ends_in_a_corner_of_the_box():
+    direction = torch.randn(3, 5, 5, generator=seeded(5))
+    images = random_images(low=0.0, high=1.0)
+    corner = np.clip(images.numpy() + 0.1 * np.sign(direction.numpy()), 0, 1)
+    for start in (None, seeded(6)):
+        found = pgd(lambda x: (x * direction).sum((1, 2, 3)), images, 0.1, generator=start)
+        np.testing.assert_allclose(found, corner, atol=1e-6)
+
+
+def test_pgd_step_by_step(curved):
+    images, goal = random_images(), curved(random_images(seed=9))
+    x = images.clone()
+    for _ in range(5):
+        x.requires_grad_()
+        l2(curved(x), goal).sum().backward()
+        x = (x.detach() - 0.02 * x.grad.sign()).clamp(images - 0.04, images + 0.04).clamp(0, 1)
+    torch.testing.assert_close(pgd(lambda y: -l2(curved(y), goal), images, 0.04, steps=5, rate=0.02), x)
+
+
+def test_pgd_begins_anywhere_in_the_box_and_stays_there(curved):
+    images = random_images(low=0.0, high=1.0)
+    resting = [pgd(lambda x: 0 * x.sum((1, 2, 3)), images, 0.1, generator=seeded(k)) for k in range(40)]
+    away = torch.stack(resting) - images
+    inside = (images > 0.1) & (images < 0.9)
+    assert away.abs().max() <= 0.1 + 1e-6 and torch.stack(resting).aminmax() >= (0, 0)
+    assert away[:, inside].abs().max() > 0.099 and away[:, inside].mean().abs() < 0.005
+    with pytest.raises(ValueError, match="got ε -0.1 and 10 steps"):
+        pgd(lambda x: x.sum((1, 2, 3)), images, -0.1)
+    with pytest.raises(ValueError, match="and 0 steps"):
+        pgd(lambda x: x.sum((1, 2, 3)), images, 0.1, steps=0)
 
 
 def test_quantized_pictures_survive_a_byte():

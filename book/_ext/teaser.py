@@ -1,6 +1,6 @@
 """Draws book/_static/teaser.png, the first picture of the README and the book, with the shipped weights.
 
-    python book/_ext/teaser.py
+python book/_ext/teaser.py
 """
 
 from pathlib import Path

@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import foolbox
 import numpy as np
 import torch
+from art.attacks.evasion import FeatureAdversariesPyTorch
 
 from mofa_lib import CodeDistance, FaceCode, FaceRenderer, LatentAttack, MoFA, load_morphable_model
+from mofa_lib.adapters import CodeCoordinates, NearCodes, art_estimator, foolbox_model, toward_codes
 from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import save_json
 from mofa_lib.lighting import vertex_normals
@@ -86,6 +89,14 @@ def benchmarks() -> dict[str, Callable[[], object]]:
             x = images.clone().requires_grad_()
             torch.autograd.grad(distance(mofa.encode(x), goal).sum(), x)
 
+    network = CodeCoordinates(mofa.encode, distance)
+    adam = toward_codes(foolbox.attacks.LinfAdamPGD(steps=10, rel_stepsize=0.1, random_start=False))
+    bounded, near = foolbox_model(network), NearCodes(network(targets), goal=0.0)
+    of_features = FeatureAdversariesPyTorch(
+        art_estimator(network, 112), delta=0.05, step_size=0.005, max_iter=10, verbose=False
+    )
+    arrays = images.numpy(), targets.numpy()
+
     studio, template = Studio(), five_point_template(112)
     person = studio.person(np.random.default_rng(0))
     return timed | {
@@ -94,6 +105,8 @@ def benchmarks() -> dict[str, Callable[[], object]]:
         "renderer forward + backward, 5 × 224², large model": forward_and_backward(large, 5, 224),
         "encoder, 16 × 112², 10 bare gradients": ten_bare_gradients,
         "latent attack, 16 × 112², 10 steps": lambda: LatentAttack(mofa.encode, distance, steps=10)(images, targets),
+        "the same through foolbox": lambda: adam(bounded, images, near, epsilons=0.05),
+        "the same through ART": lambda: of_features.generate(*arrays),
         "studio, 8 pictures of one person, 112²": lambda: studio.photograph(
             person, [np.random.default_rng(i) for i in range(8)], template, 112
         ),
