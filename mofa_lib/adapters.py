@@ -1,14 +1,14 @@
-"""The attacks of foolbox and of ART on an encoder of faces: the extra `compare`. Used in chapter 7.
+"""The attacks of foolbox and of ART on MoFA: the extra `compare`. Used in chapter 7.
 
-Both libraries attack networks from pictures to vectors. `CodeCoordinates` makes such a network of an encoder; in its
+Both libraries attack networks from pictures to vectors. `CodeCoordinates` makes such a network of MoFA; in its
 coordinates Eq. 1 is the L1 distance.
 
-    adversaries = toward_codes(foolbox.attacks.LinfAdamPGD(steps=50, rel_stepsize=0.1))
-    _, images, near = adversaries(foolbox_model(network), originals, NearCodes(network(targets), 0.1), epsilons=0.05)
-    images = FeatureAdversariesPyTorch(art_estimator(network, 112), delta=0.05, step_size=0.005).generate(x, y=guides)
+    network = CodeCoordinates(mofa, CodeDistance(mofa.model))
+    adam = toward_codes(foolbox.attacks.LinfAdamPGD(steps=50, rel_stepsize=0.1, random_start=False))
+    _, images, near = adam(foolbox_model(network), originals, NearCodes(network(targets), goal=0.1), epsilons=0.05)
+    features = FeatureAdversariesPyTorch(art_estimator(network), delta=0.05, layer="0", step_size=0.005, max_iter=50)
+    images = features.generate(originals.numpy(), targets.numpy())
 """
-
-from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,24 +22,24 @@ except ImportError as error:
     raise ImportError(f'Attacks of other libraries need an extra ({error}): pip install "mofa_lib[compare]".') from None
 
 from mofa_lib.attack import CodeDistance
-from mofa_lib.face_code import FaceCode
-from mofa_lib.profiles import device
+from mofa_lib.autoencoder import MoFA
 
 
 class CodeCoordinates(nn.Module):
-    """An encoder as a network from pictures to vectors whose L1 distance is Eq. 1.
+    """MoFA's encoder as a network from pictures to vectors whose L1 distance is Eq. 1.
 
     Args:
-        encode: maps images to codes.
+        mofa: frozen; both libraries would fill the gradients of its weights.
         distance: Eq. 1 with its weights.
     """
 
-    def __init__(self, encode: Callable[[Tensor], FaceCode], distance: CodeDistance):
+    def __init__(self, mofa: MoFA, distance: CodeDistance):
         super().__init__()
-        self.encode, self.distance = encode, distance
+        self.mofa, self.distance = mofa, distance
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B N"]:
-        return self.distance.coordinates(self.encode(images))
+        """The coordinates of the pictures' codes."""
+        return self.distance.coordinates(self.mofa.encode(images))
 
 
 class NearCodes(foolbox.criteria.Criterion):
@@ -51,7 +51,7 @@ class NearCodes(foolbox.criteria.Criterion):
     """
 
     def __init__(self, targets: Float[Tensor, "B N"], goal: float):
-        self.target_classes, self.goal = eagerpy.astensor(targets), goal
+        self.target_classes, self.goal = eagerpy.astensor(targets.detach()), goal
 
     def __repr__(self) -> str:
         return f"NearCodes(goal={self.goal})"
@@ -62,7 +62,7 @@ class NearCodes(foolbox.criteria.Criterion):
 
 
 def toward_codes(attack: BaseGradientDescent) -> BaseGradientDescent:
-    """The same attack of foolbox with the L1 distance of outputs in place of cross-entropy; goes with `NearCodes`."""
+    """Give a gradient attack of foolbox the L1 distance of outputs as its loss, for `NearCodes`; changed in place."""
 
     def get_loss_fn(model, targets):
         return lambda images: (model(images) - targets).abs().sum()
@@ -71,22 +71,18 @@ def toward_codes(attack: BaseGradientDescent) -> BaseGradientDescent:
     return attack
 
 
-def foolbox_model(network: nn.Module) -> foolbox.PyTorchModel:
-    """A network in eval mode as foolbox takes it, for pictures in [0, 1]."""
-    return foolbox.PyTorchModel(network.eval(), bounds=(0, 1), device=device())
+def foolbox_model(network: CodeCoordinates) -> foolbox.PyTorchModel:
+    """The network in eval mode as foolbox takes it."""
+    return foolbox.PyTorchModel(network.eval(), bounds=(0, 1), device=network.mofa.scales.device)
 
 
-def art_estimator(network: nn.Module, size: int) -> PyTorchClassifier:
-    """A network in eval mode as ART takes it, for pictures in [0, 1]; its last layer is the network's output.
-
-    Args:
-        size: image side in pixels.
-    """
+def art_estimator(network: CodeCoordinates) -> PyTorchClassifier:
+    """The network in eval mode as ART takes it; its layer "0" is the network's output."""
     return PyTorchClassifier(
         nn.Sequential(network).eval(),
         loss=nn.MSELoss(),
-        input_shape=(3, size, size),
+        input_shape=(3, network.mofa.size, network.mofa.size),
         nb_classes=2,  # ART asks for it; nothing is classified here
         clip_values=(0.0, 1.0),
-        device_type="gpu" if device().type == "cuda" else "cpu",
+        device_type="gpu" if network.mofa.scales.is_cuda else "cpu",
     )

@@ -30,11 +30,13 @@ class CodeDistance:
         weights: λ by group name; groups that are not named do not count.
         sigma: False sets every σ to 1 (an ablation).
     Raises:
-        ValueError: a weight names no group.
+        ValueError: a weight is negative or names no group, or there is none.
     Source: Teng 2021, Eq. 1; derived in chapter 7.
     """
 
     def __init__(self, model: MorphableModel, weights: Mapping[str, float] = WEIGHTS, sigma: bool = True):
+        if not weights or min(weights.values()) < 0:
+            raise ValueError(f"Eq. 1 needs weights, none of them negative, got {dict(weights)}.")
         unknown = set(weights) - set(GROUPS)
         if unknown:
             raise ValueError(f"No group of the code is called {sorted(unknown)[0]!r}: choose from {', '.join(GROUPS)}.")
@@ -76,8 +78,8 @@ class Attacked:
         perturbation: what was added, after clamping to [0, 1].
         distance: to the target (or, of an untargeted attack, to the original), at the best iterate.
         saved_distance: the same for the pictures as a file keeps them, with 8 bits.
-        course: smallest objective so far (the distance, and the penalty if there is one), before the first step and
-            after each one.
+        course: smallest objective so far, before the first step and after each one: the distance (of an untargeted
+            attack minus the distance) plus the penalty. After an early end its last value is repeated.
     """
 
     images: Float[Tensor, "B 3 H W"]
@@ -88,26 +90,26 @@ class Attacked:
 
 
 class LatentAttack:
-    """Algorithm 1 by projection: Adam on a bounded perturbation until the codes of picture and target agree.
+    """Algorithm 1 by projection: Adam on a bounded perturbation that takes a picture's code toward its target's.
 
     The perturbation is bound · u with u in [−1, 1]. After every step u is projected: to that box, and to where the
     picture stays in [0, 1]. A clip inside the graph would kill the gradient (chapter 7 shows how). The best iterate is
-    kept.
+    kept. Without a target the code moves away from its own, starting at one random point of the box.
 
     Args:
-        encode: maps images to codes; frozen, in eval mode.
-        distance: maps two batches of codes to (B,).
+        encode: maps images to codes; frozen, in eval mode. If it is random, the best iterate may be a lucky draw.
+        distance: maps the codes of a batch and those of their targets to (B,).
         epsilon: ε. Under the default reading, the bound of the perturbation (L∞, pixel values in [0, 1]).
         steps: iterations; the paper takes 50.
-        rate: Adam's learning rate on u; the paper's 0.1 is a tenth of the cap.
+        rate: Adam's learning rate, on u = d / cap; under "clip_after" on d. (The paper's 0.1 on d is five of its caps.)
         cap: U = −L of the paper; None is a cap of 1.
         reading: "unit_cap" (ε is the bound), "literal" ε · clip(d, ±cap), or "clip_after" clip(ε · d, ±cap).
         penalty: λ_pert, on the mean magnitude of the clipped d.
-        goal: a distance with which one is content: a picture that is so near (untargeted: so far) stays as it is, and
-            the attack ends early when all are. None goes on to the last step.
+        goal: a distance with which one is content: a picture that is so near (untargeted: so far), before it is saved,
+            stays as it is, and a batch ends early when all are. None goes on to the last step. Excludes a penalty.
         batch: pictures at a time; more of them are attacked one batch after the other.
     Raises:
-        ValueError: an argument is out of range, or a cap comes without the reading that it needs.
+        ValueError: an argument is out of range, or two do not go together.
     Source: Teng 2021, Algorithm 1; derived in chapter 7.
     """
 
@@ -129,6 +131,8 @@ class LatentAttack:
             raise ValueError(f"There is no reading {reading!r}: choose one of {', '.join(READINGS)}.")
         if (cap is None) != (reading == "unit_cap"):
             raise ValueError('The readings "literal" and "clip_after" need a cap, "unit_cap" has none.')
+        if goal is not None and penalty:
+            raise ValueError("A goal is a distance, so it cannot be combined with a penalty: give one of the two.")
         if epsilon < 0 or steps < 0 or rate <= 0 or batch < 1 or (cap is not None and cap <= 0):
             raise ValueError(
                 "ε and steps must not be negative, rate, cap and batch positive: "
@@ -144,19 +148,20 @@ class LatentAttack:
     @property
     def bound(self) -> float:
         """The largest change of any pixel value, L∞, on the scale [0, 1]."""
-        return {"unit_cap": self.epsilon, "literal": self.epsilon * (self.cap or 1), "clip_after": self.cap}[
-            self.reading
-        ]
+        if self.reading == "clip_after":
+            return self.cap if self.epsilon else 0.0  # clip(0 · d) is 0
+        return self.epsilon * (self.cap or 1)
 
     def __call__(self, images: Float[Tensor, "N 3 H W"], targets: Tensor | FaceCode | None = None) -> Attacked:
         """Attack pictures: each toward the target beside it or, without targets, away from its own code.
 
         Args:
             images: RGB in [0, 1].
-            targets: as many pictures, or codes as `encode` gives them.
+            targets: as many pictures, or codes as `encode` gives them (not of four axes, which pictures have).
         Raises:
-            ValueError: there are not as many targets as images, or they have another size.
+            ValueError: the images are no batch of pictures, or there are not as many targets, or of another size.
         """
+        images = _checked(images)
         if targets is not None and (
             targets.shape != images.shape if _are_pictures(targets) else len(targets) != len(images)
         ):
@@ -183,19 +188,19 @@ class LatentAttack:
         optimizer = torch.optim.Adam([u], lr=self.rate)
         best = torch.full_like(images[:, 0, 0, 0], torch.inf)
         best_images, best_distance, course = images.clone(), best.clone(), []
-        content = torch.zeros_like(best, dtype=torch.bool)
+        reached = torch.zeros_like(best, dtype=torch.bool)
         for step in range(self.steps + 1):
             attacked = images + self.bound * u
             distance = self.distance(self.encode(attacked), target)
             objective = sign * distance + self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
-            better = (objective.detach() < best) & ~content
+            better = (objective.detach() < best) & ~reached
             best = torch.where(better, objective.detach(), best)
             best_distance = torch.where(better, distance.detach(), best_distance)
             best_images[better] = attacked.detach()[better].clamp(0, 1)
             course.append(best)
             if self.goal is not None:
-                content = sign * best_distance <= sign * self.goal
-                if content.all():
+                reached = sign * best_distance <= sign * self.goal
+                if reached.all():
                     break
             if step < self.steps:
                 (u.grad,) = torch.autograd.grad(objective.sum(), u)
@@ -205,6 +210,17 @@ class LatentAttack:
         with torch.no_grad():
             saved_distance = self.distance(self.encode(quantize(best_images)), target)
         return Attacked(best_images, best_images - images, best_distance, saved_distance, torch.stack(course))
+
+
+def _checked(images: Tensor) -> Tensor:
+    """A batch of pictures, without its graph."""
+    images = images.detach()
+    if images.ndim != 4:
+        raise ValueError(f"An attack takes a batch of pictures (B, 3, H, W), got {tuple(images.shape)}.")
+    low, high = (float(value) for value in images.aminmax()) if images.numel() else (0.0, 0.0)
+    if not (low >= -1e-4 and high <= 1 + 1e-4):  # also catches NaN
+        raise ValueError(f"The pictures of an attack must lie in [0, 1], got values from {low:.3g} to {high:.3g}.")
+    return images
 
 
 def _are_pictures(targets: Tensor | FaceCode) -> bool:
@@ -228,15 +244,17 @@ def pgd(
         steps: iterations.
         rate: length of a step; by default 2.5 ε / steps, with which every corner of the box can be reached.
         generator: draws the start from the box; None starts at the pictures.
+    Returns:
+        The last iterate. A loss that is flat at the pictures, as a distance to their own codes is, needs a generator.
     Raises:
-        ValueError: ε is negative, or there is no step.
+        ValueError: ε is negative, there is no step, or the images are no batch of pictures.
     Source: Madry et al. 2018; derived in chapter 2.
     """
     if epsilon < 0 or steps < 1:
         raise ValueError(f"ε must not be negative and there must be a step, got ε {epsilon} and {steps} steps.")
     rate = 2.5 * epsilon / steps if rate is None else rate
+    attacked = images = _checked(images)
     low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
-    attacked = images.detach()
     if generator is not None:
         drawn = torch.rand(images.shape, generator=generator, device=generator.device).to(images)
         attacked = torch.lerp(low, high, drawn)

@@ -22,7 +22,7 @@ def small(tiny_tensors):
     mofa = MoFA(MorphableModel(tiny_tensors, "tiny"), size=32).eval().requires_grad_(False)
     torch.nn.init.normal_(mofa.head.weight, std=0.1)
     distance = CodeDistance(mofa.model)
-    return mofa.encode, distance, CodeCoordinates(mofa.encode, distance)
+    return mofa, distance, CodeCoordinates(mofa, distance)
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +35,29 @@ def adam_of_foolbox(network, images, targets, goal=0.0):
     return attack(foolbox_model(network), images, NearCodes(network(targets), goal), epsilons=EPSILON)
 
 
-def features_of_art(network, size, images, targets):
-    attack = FeatureAdversariesPyTorch(
-        art_estimator(network, size), delta=EPSILON, step_size=2.5 * EPSILON / STEPS, max_iter=STEPS, verbose=False
-    )
+def features_of_art(network, images, targets):
+    rest = {"layer": "0", "step_size": 2.5 * EPSILON / STEPS, "max_iter": STEPS, "verbose": False}
+    attack = FeatureAdversariesPyTorch(art_estimator(network), delta=EPSILON, **rest)
     return torch.from_numpy(attack.generate(images.numpy(), targets.numpy()))
 
 
 def test_in_these_coordinates_eq_1_is_an_l1_distance(small, pictures):
-    encode, distance, network = small
+    mofa, distance, network = small
     images, targets = pictures
     found = torch.cdist(network(images), network(targets), p=1).diagonal()
-    torch.testing.assert_close(found, distance(encode(images), encode(targets)))
+    torch.testing.assert_close(found, distance(mofa.encode(images), mofa.encode(targets)))
+
+
+@pytest.mark.parametrize("adapter", [foolbox_model, art_estimator])
+def test_the_encoder_is_put_into_eval_mode_and_keeps_its_weights(small, pictures, adapter):
+    mofa, _, network = small
+    before = {name: value.clone() for name, value in mofa.state_dict().items()}
+    mofa.train()
+    adapter(network)
+    assert not any(part.training for part in mofa.modules())
+    adam_of_foolbox(network, *pictures)
+    features_of_art(network, *pictures)
+    assert all(value.equal(before[name]) for name, value in mofa.state_dict().items())
 
 
 def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch):
@@ -67,11 +78,11 @@ def test_foolbox_counts_the_pictures_that_are_near(small, pictures):
     assert (attacked - images).abs().max() <= EPSILON + 1e-6
 
 
-def test_other_libraries_come_nearer_but_not_nearer_than_ours(pictures):
-    """On the shipped weights and rendered people, after as many steps of the same size."""
+def test_other_libraries_come_nearer_but_not_nearer_than_ours():
+    """On the shipped weights and rendered people, after as many steps."""
     mofa = load_pretrained("cpu")
     distance = CodeDistance(mofa.model)
-    network = CodeCoordinates(mofa.encode, distance)
+    network = CodeCoordinates(mofa, distance)
     faces = RenderedFaces("test", 8)
     where = mofa.scales.device
     images, targets = faces.batch([0, 4]).to(where), faces.batch([4, 0]).to(where)
@@ -81,7 +92,7 @@ def test_other_libraries_come_nearer_but_not_nearer_than_ours(pictures):
 
     ours = away(LatentAttack(mofa.encode, distance, EPSILON, STEPS)(images, targets).images)
     adam = away(adam_of_foolbox(network, images, targets)[1])
-    features = features_of_art(network, 112, images.cpu(), targets.cpu())
+    features = features_of_art(network, images.cpu(), targets.cpu())
     assert (features - images.cpu()).abs().max() <= EPSILON + 1e-6
     assert (adam < 0.7 * away(images)).all() and (away(features) < 0.9 * away(images)).all()
     assert (ours <= 1.02 * adam).all() and (ours <= 1.02 * away(features)).all()

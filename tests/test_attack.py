@@ -86,6 +86,9 @@ def test_eq_1_skips_groups_that_the_model_lacks(tiny_tensors):
 def test_eq_1_knows_its_groups(tiny_model):
     with pytest.raises(ValueError, match="No group of the code is called 'nose': choose from shape, expression"):
         CodeDistance(tiny_model, {"nose": 1.0})
+    for weights in ({}, {"shape": -1.0}):
+        with pytest.raises(ValueError, match="needs weights, none of them negative"):
+            CodeDistance(tiny_model, weights)
 
 
 # Algorithm 1: what must hold for every attack
@@ -102,12 +105,14 @@ def test_the_perturbation_keeps_and_uses_its_bound(linear, reading, bound):
     assert result.perturbation.abs().max() > 0.9 * bound
 
 
+@pytest.mark.parametrize("targeted", [True, False])
 @pytest.mark.parametrize(("reading", "bound"), READINGS)
-def test_no_epsilon_no_perturbation(linear, reading, bound):
-    images = random_images()
-    result = LatentAttack(linear, l1, **{**reading, "epsilon": 0.0})(images, random_images(seed=9))
-    assert result.images.equal(images) and not result.perturbation.any()
-    torch.testing.assert_close(result.distance, l1(linear(images), linear(random_images(seed=9))))
+def test_no_epsilon_no_perturbation(linear, reading, bound, targeted):
+    images, targets = random_images(), random_images(seed=9)
+    attack = LatentAttack(linear, l1, **{**reading, "epsilon": 0.0})
+    result = attack(images, targets) if targeted else attack(images)
+    assert result.images.equal(images) and not result.perturbation.any() and attack.bound == 0
+    torch.testing.assert_close(result.distance, l1(linear(images), linear(targets if targeted else images)))
 
 
 def test_attacked_pictures_are_pictures(linear):
@@ -132,6 +137,7 @@ def test_the_best_iterate_is_returned(curved):
     result = LatentAttack(curved, l2, epsilon=0.2, steps=30, rate=1.0)(images, targets)
     torch.testing.assert_close(l2(curved(result.images), curved(targets)), result.distance)
     torch.testing.assert_close(result.distance, result.course[-1])
+    assert (result.course[-1] == result.course[-2]).any()  # there is a picture whose last iterate is not its best
 
 
 def test_the_distance_does_not_count_the_penalty(linear):
@@ -242,6 +248,7 @@ def test_the_same_attack_gives_the_same_pictures(curved):
         ({"epsilon": -0.1}, "must not be negative"),
         ({"steps": -1}, "must not be negative"),
         ({"rate": 0.0}, "rate, cap and batch positive"),
+        ({"goal": 0.1, "penalty": 0.1}, "cannot be combined with a penalty"),
         ({"batch": 0}, "rate, cap and batch positive"),
         ({"reading": "clip_after", "cap": 0.0}, "rate, cap and batch positive"),
     ],
@@ -262,8 +269,16 @@ def test_many_pictures_are_attacked_in_batches(curved):
     found = LatentAttack(encode, l2, steps=4, batch=3)(images, targets)
     assert set(seen) == {3, 1} and found.course.shape == (5, 7)
     whole = LatentAttack(curved, l2, steps=4)(images, targets)
-    for name in vars(whole):
-        torch.testing.assert_close(getattr(found, name), getattr(whole, name), rtol=1e-4, atol=1e-5)
+    away = [LatentAttack(curved, l2, steps=4, batch=batch)(images) for batch in (3, 50)]
+    for one, other in ((found, whole), away):
+        for name in vars(whole):
+            torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-5)
+
+
+def test_no_pictures_no_attack(curved):
+    nobody = random_images()[:0]
+    for result in (LatentAttack(curved, l2, steps=2)(nobody, nobody), LatentAttack(curved, l2, steps=2)(nobody)):
+        assert result.images.shape == nobody.shape and result.course.shape == (3, 0)
 
 
 def test_targets_may_be_codes(curved, tiny_tensors):
@@ -278,11 +293,13 @@ def test_targets_may_be_codes(curved, tiny_tensors):
 
 
 def test_without_a_target_the_code_moves_away(curved):
-    """As far as a search over random corners of the box finds, and farther; it begins where there is no gradient."""
-    images, kept = random_images(), l1(curved(random_images()), curved(random_images()))
+    """As far as a search over random corners of the box finds, and farther; at the picture there is no gradient."""
+    images = random_images()
+    own = curved(images)
+    assert pgd(lambda x: l1(curved(x), own), images, 0.05).equal(images)
     attack = LatentAttack(curved, l1, epsilon=0.05, steps=60)
     result = attack(images)
-    assert not kept.any() and (result.perturbation.abs() <= 0.05 + 1e-6).all()
+    assert (result.perturbation.abs() <= 0.05 + 1e-6).all()
     torch.testing.assert_close(l1(curved(result.images), curved(images)), result.distance)
     assert (result.course.diff(dim=0) <= 0).all() and attack(images).images.equal(result.images)
     corners = [images + 0.05 * torch.randn(images.shape, generator=seeded(k)).sign() for k in range(50)]
@@ -326,6 +343,20 @@ def test_each_picture_needs_its_target(unchecked, linear):
         LatentAttack(linear, l1)(random_images(), linear(random_images(2)))
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.rand(3, 5, 5), r"a batch of pictures \(B, 3, H, W\), got \(3, 5, 5\)"),
+        (torch.rand(2, 3, 5, 5) - 0.5, r"must lie in \[0, 1\], got values from -0"),
+        (torch.full((2, 3, 5, 5), torch.nan), r"must lie in \[0, 1\], got values from nan"),
+    ],
+)
+def test_what_is_no_picture_is_refused(unchecked, linear, images, message):
+    for attack in (LatentAttack(linear, l1), lambda x: pgd(lambda y: y.sum((1, 2, 3)), x, 0.1)):
+        with pytest.raises(ValueError, match=message):
+            attack(images)
+
+
 # FGSM, PGD and saved pictures
 
 
@@ -338,10 +369,12 @@ def test_fgsm_of_a_linear_loss_is_its_sign():
 
 
 def test_fgsm_leaves_its_input_alone_and_wants_a_length():
-    images = random_images()
-    kept = images.clone()
-    fgsm(lambda x: x.sum((1, 2, 3)), images, 0.1)
-    assert images.equal(kept) and not images.requires_grad
+    images = random_images().requires_grad_()
+    kept = images.detach().clone()
+    found = fgsm(lambda x: x.sum((1, 2, 3)), images, 0.1)
+    assert images.equal(kept) and images.grad is None and not found.requires_grad
+    found = LatentAttack(lambda x: x.flatten(1), l1, steps=2)(images, kept.flip(0)).images
+    assert images.equal(kept) and images.grad is None and not found.requires_grad
     with pytest.raises(ValueError, match="ε must not be negative .*, got ε -0.1"):
         fgsm(lambda x: x.sum((1, 2, 3)), images, -0.1)
 
@@ -370,7 +403,7 @@ def test_pgd_begins_anywhere_in_the_box_and_stays_there(curved):
     resting = [pgd(lambda x: 0 * x.sum((1, 2, 3)), images, 0.1, generator=seeded(k)) for k in range(40)]
     away = torch.stack(resting) - images
     inside = (images > 0.1) & (images < 0.9)
-    assert away.abs().max() <= 0.1 + 1e-6 and torch.stack(resting).aminmax() >= (0, 0)
+    assert away.abs().max() <= 0.1 + 1e-6 and (torch.stack(resting) >= 0).all() and (torch.stack(resting) <= 1).all()
     assert away[:, inside].abs().max() > 0.099 and away[:, inside].mean().abs() < 0.005
     with pytest.raises(ValueError, match="got ε -0.1 and 10 steps"):
         pgd(lambda x: x.sum((1, 2, 3)), images, -0.1)
@@ -398,6 +431,7 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
         for distance in (before, after):
             result = LatentAttack(mofa.encode, distance, steps=2, penalty=0.1)(images, targets)
             assert {t.device.type for t in (result.images, result.distance, result.course)} == {"meta"}
+            assert LatentAttack(mofa.encode, distance, steps=2)(images).images.device.type == "meta"
             target = mofa.encode(targets)
             assert fgsm(lambda x: -distance(mofa.encode(x), target), images, 0.1).device.type == "meta"  # noqa: B023
 

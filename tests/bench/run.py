@@ -89,11 +89,11 @@ def benchmarks() -> dict[str, Callable[[], object]]:
             x = images.clone().requires_grad_()
             torch.autograd.grad(distance(mofa.encode(x), goal).sum(), x)
 
-    network = CodeCoordinates(mofa.encode, distance)
+    network = CodeCoordinates(mofa, distance)
     adam = toward_codes(foolbox.attacks.LinfAdamPGD(steps=10, rel_stepsize=0.1, random_start=False))
     bounded, near = foolbox_model(network), NearCodes(network(targets), goal=0.0)
     of_features = FeatureAdversariesPyTorch(
-        art_estimator(network, 112), delta=0.05, step_size=0.005, max_iter=10, verbose=False
+        art_estimator(network), delta=0.05, layer="0", step_size=0.005, max_iter=10, verbose=False
     )
     arrays = images.numpy(), targets.numpy()
 
