@@ -17,8 +17,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MOFA_PROFILE ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help find-python setup assets book test site-test bench lint strip model results weights rebuild-check check-all \
-	clean
+.PHONY: help find-python setup assets book test site-test bench lint strip model results ablation weights \
+	rebuild-check check-all clean
 
 help:  ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,11 @@ results: $(READY)  ## recompute the result files: runs the chapters that make th
 	        -p live True -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results; \
 	done
 	$(BIN)/python book/_ext/teaser.py
+
+ablation: $(READY)  ## train chapter 6's encoder seven times with a part left out, and measure what is lost (40 minutes)
+	@mkdir -p _build/results
+	$(BIN)/papermill book/06_mofa.ipynb _build/results/06_ablation.ipynb --cwd _build/results \
+	    -p ablate True -p steps 20 -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
 
 weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; resumes)
 	set -e; for what in mofa identity face_identity detector; do \

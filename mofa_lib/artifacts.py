@@ -185,6 +185,7 @@ def save_result(
     weights: list[str],
     seconds: float,
     data: Mapping,
+    switch: str = "live",
 ) -> dict:
     """Write a result file with its provenance, and return it.
 
@@ -196,11 +197,12 @@ def save_result(
         n: number of pairs, or of pictures, behind a number.
         weights: which trained weights were used: mofa, identity, face_identity, detector.
         data: the numbers.
+        switch: the chapter's parameter that has them computed.
     """
     files = [path for what in weights for path in weights_paths(what, "cpu" if profile == "smoke" else profile)]
     result = {
         "claim": claim,
-        "command": f"papermill book/{chapter}.ipynb out.ipynb -p live True -p profile {profile} -p seed {seed}",
+        "command": f"papermill book/{chapter}.ipynb out.ipynb -p {switch} True -p profile {profile} -p seed {seed}",
         "profile": profile,
         "seed": seed,
         "n": n,

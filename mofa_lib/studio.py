@@ -122,20 +122,20 @@ class Studio:
     def shot(self, rng: np.random.Generator) -> Shot:
         """The part of a photograph that decides what is true about it; the same generator gives the same shot."""
         expression = self._smile(self.shapes.expression(rng), rng)
-        rotation = torch.from_numpy(rng.normal(0, [0.14, 0.3, 0.05]).clip(-0.75, 0.75)).float()
+        rotation = torch.from_numpy(rng.normal(0, [0.14, 0.33, 0.05]).clip(-0.9, 0.9)).float()
         distance = float(np.exp(rng.uniform(np.log(700), np.log(1500))))
         misread = torch.from_numpy(rng.normal(0, 0.008, (5, 2))).float()
         return Shot(expression, rotation, distance, misread, Light.even() if self.plain else Light.draw(rng), rng)
 
     def _smile(self, strength: Float[Tensor, " E"], rng: np.random.Generator) -> Float[Tensor, " E"]:
-        """People in front of a camera often smile, and show their teeth."""
-        if rng.random() < 0.3:
-            broad = rng.uniform(0.4, 1.0)
-            actions = {"mouthSmile": 0.9, "mouthUpperUp": 0.45, "mouthLowerDown": 0.3, "cheekSquint": 0.4}
-            for name, share in actions.items():
+        """People in front of a camera smile more often and more broadly than elsewhere, and show their teeth."""
+        if rng.random() < 0.4:
+            broad, corners = rng.uniform(0.4, 1.2), rng.uniform(-0.25, 0.15)  # drawn in or stretched
+            actions = {"mouthSmile": 1.0, "mouthUpperUp": 0.45, "mouthLowerDown": 0.3, "cheekSquint": 0.4}
+            for name, share in (actions | {"mouthStretch": corners}).items():
                 for side in ("Left", "Right"):
                     strength[self.shapes.actions.index(name + side)] = broad * share
-            strength[self.shapes.actions.index("jawOpen")] = broad * rng.uniform(0, 0.15)
+            strength[self.shapes.actions.index("jawOpen")] = broad * rng.uniform(0, 0.2)
         return strength
 
     def face(self, person: Person, shot: Shot) -> Float[Tensor, "H 3"]:

@@ -246,14 +246,15 @@ def test_damaged_weights_are_recognised(cache):
 def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, "SHIPPED", tmp_path)
     (weights,) = save_weights("mofa", "cpu", state(), {**METADATA, "profile": "cpu"})
-    about = {"claim": "c", "chapter": "06_mofa", "profile": "smoke", "seed": 3, "n": 8}
+    about = {"claim": "c", "chapter": "06_mofa", "switch": "all", "profile": "smoke", "seed": 3, "n": 8}
     written = save_result(tmp_path / "results", "r", **about, weights=["mofa"], seconds=1.6, data={"x": [1.5]})
     found = load_result("r")
     assert found == written and found["data"] == {"x": [1.5]} and found["seconds"] == 2
     keys = "claim command profile seed n weights versions seconds data"
     assert list(found) == keys.split()
     assert found["weights"] == {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}
-    assert found["command"].split()[:2] == ["papermill", "book/06_mofa.ipynb"] and "-p seed 3" in found["command"]
+    assert found["command"].split()[:2] == ["papermill", "book/06_mofa.ipynb"]
+    assert "-p seed 3" in found["command"] and "-p all True" in found["command"]
     assert str(tmp_path) not in json.dumps(found) and found["versions"]["torch"] in torch.__version__
 
 
