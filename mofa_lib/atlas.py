@@ -7,7 +7,7 @@ point of the surface, or once at every vertex.
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import ndimage
+from scipy import ndimage, sparse
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,8 +40,12 @@ class Atlas:
         seen = rasterize(flat[None], triangles, (ROWS, COLUMNS), cull_backfaces=False)
         face = seen.face.flatten()
         self.texels = torch.nonzero(face >= 0).squeeze(1).numpy()
-        self._corners = shapes.faces[face[self.texels]].numpy()
-        self._weights = seen.barycentric.reshape(-1, 3)[self.texels].numpy().astype(np.float32)
+        corners = shapes.faces[face[self.texels]].numpy()
+        weights = seen.barycentric.reshape(-1, 3)[self.texels].numpy().astype(np.float32)
+        starts = np.arange(0, weights.size + 1, 3)
+        self._interpolation = sparse.csr_matrix(
+            (weights.ravel(), corners.ravel(), starts), (len(corners), len(shapes.mean))
+        )
         # Around the charts, texels repeat the nearest one on the head: reading across a border then finds skin.
         empty = np.ones((ROWS, COLUMNS), bool)
         empty.flat[self.texels] = False
@@ -53,7 +57,7 @@ class Atlas:
 
     def spread(self, values: Float[np.ndarray, "H C"]) -> Float[np.ndarray, "P C"]:
         """Values at the vertices, at every texel."""
-        return sum(self._weights[:, k, None] * values[self._corners[:, k]] for k in range(3))
+        return self._interpolation @ values
 
     def unfold(self, colours: Float[np.ndarray, "P C"]) -> Float[np.ndarray, "R S C"]:
         """Colours of the texels as a picture without holes."""
