@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mofa_lib.artifacts import load_weights
 from mofa_lib.autoencoder import PIXEL_MEAN, PIXEL_STD, backbone, check_images, load_pretrained
+from mofa_lib.face_code import FaceCode
 from mofa_lib.identity import IdentityClassifier, load_identity
 from mofa_lib.profiles import Profile, device, profile
 
@@ -64,7 +65,7 @@ def jensen_shannon(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[Te
     """Eq. 4–6: Jensen–Shannon divergence of probability rows, in nats, between 0 and ln 2."""
     middle = (p + q) / 2
     divergence = sum((x * (x.clamp(min=1e-12) / middle.clamp(min=1e-12)).log()).sum(1) for x in (p, q)) / 2
-    return divergence.clamp(0, math.log(2))
+    return divergence.clamp(0.0, math.log(2))
 
 
 class Detector(nn.Module):
@@ -92,8 +93,13 @@ class Detector(nn.Module):
         opinions (Eq. 4–6), cosine one minus the similarity of f's features.
         """
         drawn = self.reconstruct(images)
+        return self.compare(images, drawn, self.encode(images), self.encode(drawn))
+
+    def compare(
+        self, images: Tensor, drawn: Tensor, before: FaceCode | Tensor, after: FaceCode | Tensor
+    ) -> dict[str, Float[Tensor, " B"]]:
+        """The scores, from pictures, their reconstructions and the codes of both."""
         difference = (images - drawn).flatten(1)
-        before, after = self.encode(images), self.encode(drawn)
         p, q = (F.softmax(self.classifier(code) / self.temperature, 1) for code in (before, after))
         features = (self.classifier.features(code) for code in (before, after))
         return {
