@@ -1,4 +1,4 @@
-"""What surrounds a face in a photograph: lamps, a background, things in front, the faults of a camera. Chapter 6."""
+"""What surrounds a face in a photograph: lamps, a background, things in front, a camera's faults. Used in chapter 6."""
 
 import io
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Skin colour from pigment: melanin and haemoglobin in smooth and fine fields, painted on a texture. Chapter 3."""
+"""Skin from pigment: melanin and haemoglobin in smooth and fine fields, painted on a texture. Derived in chapter 3."""
 
 import numpy as np
 import torch
