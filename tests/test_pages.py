@@ -60,12 +60,12 @@ def test_teachers_are_sent_to_what_is_there():
         assert any(f"\n## {title}\n" in text or f"\n### {title}\n" in text for text in CHAPTERS.values()), title
 
 
-def test_every_week_has_its_own_chapter_and_an_exercise_of_it():
+def test_every_week_has_a_chapter_and_an_exercise_of_it():
     course = TEACHING.partition("twelve weeks\n")[2]
     weeks = re.findall(r"^\| (\d+) \| \{ref\}`(ch-[\w-]+)` \| \{ref\}`ex-(\d\d)-", course, re.MULTILINE)
-    assert [(int(week), label, int(exercise)) for week, label, exercise in weeks] == [
-        (number, label, number) for number, label in sorted(library_pages.labels().items())
-    ]
+    assert [int(week) for week, *_ in weeks] == list(range(1, 13))
+    for _, label, exercise in weeks:
+        assert library_pages.labels()[int(exercise)] == label
 
 
 def test_every_exercise_has_a_solution():
