@@ -33,6 +33,7 @@ h1, h2, h3, h4, .sig { break-after: avoid; }
 h1, h2, h3, h4 { padding-top: 2px; line-height: 1.3; }  /* or else a heading at the top of a page counts twice */
 figure, tr, .admonition-title, .math { break-inside: avoid; }
 figcaption, figcaption span { color: #444 !important; }
+figcaption .caption-text { font-weight: normal; }
 figure img { max-height: 210mm; }
 pre, pre span { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 .highlight pre, .output pre { font-size: 0.8em; overflow: visible; max-height: none; }
@@ -60,7 +61,7 @@ def article(site: Path, name: str, names: set[str]) -> Tag:
     """What a page says, ready to stand among the others: anchors, links and pictures as seen from the site's root."""
     soup = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf8"), "html.parser")
     found = soup.select_one("article.bd-article")
-    for needless in found.select(".headerlink, details.hide, .toctree-wrapper, script"):
+    for needless in found.select(".headerlink, details.hide, script"):
         needless.decompose()
     for frame in found.select("iframe"):
         frame.replace_with(_still(frame))
