@@ -165,8 +165,8 @@ class Library(SphinxDirective):
         if not chapters:
             return []
         paragraph = nodes.Element()
-        text = ", ".join(f"{{ref}}`chapter {chapter} <{labels()[chapter]}>`" for chapter in sorted(chapters))
-        self._parse(text, paragraph)
+        text = f"chapter{'s' * (len(chapters) > 1)} {', '.join(map(str, sorted(chapters)))}"
+        self._parse(link_chapters(text), paragraph)
         return [nodes.inline("", "", *paragraph[0].children, classes=["chapters"])]
 
     def _field(self, name: str, text: str, entry: Entry, module: Entry) -> nodes.field:
