@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MOFA_PROFILE ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help find-python setup assets book test site-test bench lint strip model results ablation weights \
+.PHONY: help find-python setup assets book pdf test site-test bench lint strip model results ablation weights \
 	rebuild-check check-all clean
 
 help:  ## this list
@@ -53,6 +53,9 @@ $(VENDOR): package-lock.json package.json book/_ext/web_assets.py $(READY)
 book: $(READY) $(VENDOR)  ## run every notebook (cached) and build the site: _build/html/index.html
 	$(BIN)/jupyter-book build . -n -W --keep-going
 	@echo "The book ($(MOFA_PROFILE)) is at $(SITE)/index.html"
+
+pdf: book  ## print the book, after building it: _build/book.pdf (in Chromium)
+	PYTHONPATH=tests $(BIN)/python book/_ext/pdf.py
 
 # nbval runs only the notebooks that ask for it by the tag nbval-check-output.
 test: export MOFA_PROFILE := smoke

@@ -1,4 +1,4 @@
-"""Reading face models from files. What a file is, is read off its content, whatever its name.
+"""Reading face models from files. What a file is, is read off its content, whatever its name. Used in chapter 3.
 
 | file | format | read by |
 |---|---|---|

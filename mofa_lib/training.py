@@ -253,6 +253,7 @@ def _loss_weights(text: str) -> LossWeights:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command line, see the module; `--help` lists the options."""
     parser = argparse.ArgumentParser(prog="python -m mofa_lib.training", description="Train and save weights.")
     parser.add_argument("--what", required=True, choices=TASKS)
     parser.add_argument("--profile", default=None, choices=list(PROFILES))
