@@ -1,8 +1,8 @@
 """Copies the web files that the site serves itself into book/_static/vendor (ignored by git).
 
 From node_modules (pinned in package-lock.json): MathJax, RequireJS, the Jupyter widgets' html-manager, and what the lab
-runs on, onnxruntime and three.js. From the Python package k3d: its viewer, so that the viewer always fits the version that
-drew the figure.
+runs on, onnxruntime and three.js. From the Python package k3d: its viewer, so that the viewer always fits the version
+that drew the figure.
 """
 
 import importlib.util

@@ -6,7 +6,7 @@ import { Fault } from "./faults.js";
 export class EngineFault extends Fault {}
 
 // A step takes a fraction of a second. A worker that the system ended for lack of memory never answers, and says nothing.
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 
 export class Engine {
   #worker;
@@ -42,10 +42,16 @@ export class Engine {
     return this.#ask({ task: "run", graph, inputs });
   }
 
-  close() {
+  /** Ends the worker. Whoever still waits for an answer gets the fault. */
+  close(fault = new EngineFault("The worker was replaced.")) {
     this.#worker.terminate();
-    for (const { timer } of this.#waiting.values()) clearTimeout(timer);
+    this.#worker.onmessage = null;
+    const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
+    for (const { reject, timer } of waiting) {
+      clearTimeout(timer);
+      reject(fault);
+    }
   }
 
   #ask(content, transfer = []) {
@@ -59,9 +65,7 @@ export class Engine {
 
   #crash(reason) {
     const fault = new EngineFault(`The worker that computes has stopped${reason ? ` (${reason})` : ""}.`);
-    const waiting = [...this.#waiting.values()];
-    this.close();
-    for (const { reject } of waiting) reject(fault);
+    this.close(fault);
     this.#onCrash(fault);
   }
 }

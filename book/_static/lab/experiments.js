@@ -44,8 +44,9 @@ export const EXPERIMENTS = [
       "Eq. 1 has five terms. Attack with the weights of the paper and compare the bars below the curve. Which has lost half " +
       "of its length first, which hardly moves? Then set the weight of the largest term to 0 and attack again.",
     see:
-      "The terms begin at very different lengths of the whole, and the attack spends its budget where Eq. 1 rewards it most. Without the " +
-      "largest term the others get the budget, and fall further than before, while the group that nobody asks for drifts.",
+      "The terms begin as very different shares of Δ, and the budget goes where Eq. 1 rewards it most. The rotation, whose " +
+      "term is tiny, hardly pays. Without the largest term the budget goes to the others, and the group that " +
+      "nobody asks for goes where it likes: look at the head.",
     settings: { epsilon: 0.05, rate: 0.1, clipInside: false },
   },
   {

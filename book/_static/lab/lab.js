@@ -47,7 +47,9 @@ const state = { iterates: [], steps: 1, factor: 10 };
 
 /* Faults. */
 
+/** @param again what a second try is, if there is one. A lost worker is replaced first. */
 function showFault(error, again) {
+  if (error instanceof EngineFault && !$("room").hidden) again = restart;
   $("fault").hidden = false;
   $("fault").querySelector("p").textContent = sentence(error);
   $("again").hidden = !again;
@@ -64,10 +66,12 @@ function hideFault() {
 // One thing after the other: the answer to an early click must not overtake that to a late one.
 let last = Promise.resolve();
 function inTurn(job) {
-  last = last
+  $("room").setAttribute("aria-busy", true);
+  const mine = last
     .then(job)
-    .catch((error) => showFault(error, error instanceof EngineFault ? restart : () => inTurn(job)));
-  return last;
+    .catch((error) => showFault(error, () => inTurn(job)))
+    .then(() => $("room").setAttribute("aria-busy", last !== mine));
+  last = mine;
 }
 
 /* Loading. */
@@ -117,8 +121,10 @@ async function load() {
       }
       await startEngine(add);
     });
-    await makeHeads();
-    build();
+    if (!controls) {
+      await makeHeads();
+      build();
+    }
     await takeFaces({ original: "0", target: "1" });
     $("door").hidden = true;
     $("room").hidden = false;
@@ -230,13 +236,19 @@ async function galleryFace(value) {
   return { picture, title: `${name}, ${alt}` };
 }
 
-/** Forgets the last attack. */
 async function begin() {
-  Object.assign(state, { iterates: [], best: null, saved: null, weights: controls.weights });
+  forget();
+  state.weights = controls.weights;
   state.before = await judge(engine, state.original.picture, state.target.code, state.weights);
-  views.writeCourse([]);
-  offerAttacked(false);
   await look();
+}
+
+/** Forgets the last attack. */
+function forget() {
+  Object.assign(state, { iterates: [], best: null, saved: null });
+  views.writeCourse([]);
+  $("reading").form.elements.treatment.value = "plain";
+  offerAttacked(false);
 }
 
 function offerAttacked(there) {
@@ -270,8 +282,8 @@ async function treat(picture, treatment) {
 
 async function attack(settings) {
   setRunning(true);
-  $("reading").form.elements.treatment.value = "plain";
-  Object.assign(state, { iterates: [], best: null, saved: null, weights: settings.weights, settings, steps: settings.steps });
+  forget();
+  Object.assign(state, { settings, weights: settings.weights, steps: settings.steps });
   say(`The attack runs: ${settings.steps} steps.`);
   const { original, target } = state;
   const began = performance.now();
@@ -292,7 +304,7 @@ async function attack(settings) {
     offerAttacked(true);
     await look();
     say(
-      `${stopped ? "Stopped" : "Done"} after ${state.iterates.length - 1} steps in ${seconds.toFixed(1)} s. ` +
+      `${stopped ? "Stopped" : "Done"} after ${state.iterates.length - 1} steps in ${seconds.toFixed(1)} s, ${Math.round((1000 * seconds) / state.iterates.length)} ms each. ` +
         `Δ fell from ${state.before.distance.toFixed(3)} to ${state.best.distance.toFixed(3)}, at step ${state.best.step}.`,
     );
   } finally {
@@ -305,7 +317,6 @@ function setRunning(now) {
   stopped = false;
   for (const part of ["setup", "reading", "start"]) $(part).disabled = now;
   $("stop").disabled = !now;
-  if (!now) $("step").textContent = "";
 }
 
 async function takePhoto(file) {
@@ -314,7 +325,7 @@ async function takePhoto(file) {
   ownFace = { picture, title: "your photo" };
   controls.removeFace("original", OWN);
   controls.addFace("original", OWN, URL.createObjectURL(await toPng(picture, info.size)), "Yours", "your photo");
-  await takeFaces({ original: OWN });
+  inTurn(() => takeFaces({ original: OWN }));
 }
 
 async function switchDetector() {

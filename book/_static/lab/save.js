@@ -24,7 +24,7 @@ export async function report(info, run) {
   const names = info.groups.map(({ name }) => name);
   const byName = (numbers) => Object.fromEntries(names.map((name, i) => [name, numbers[i]]));
   const [originalPng, targetPng, adversarialPng] = await Promise.all(
-    [original, target, saved.picture].map(async (picture) => base64(await toPng(picture, info.size))),
+    [original, target, saved].map(async ({ picture }) => base64(await toPng(picture, info.size))),
   );
   const content = {
     format: "mofa-lab-run-1",

@@ -9,7 +9,7 @@ const BEFORE = 0.75;
 const THRESHOLD = 0.5;
 
 const $ = (id) => document.getElementById(`lab-${id}`);
-const percent = (share) => (Number.isFinite(share) ? `${Math.round(100 * share)} %` : "–");
+const percent = (share) => (Number.isFinite(share) ? `${Math.round(100 * share)} %`.replace("-", "−") : "–");
 
 export class Views {
   #info;
@@ -64,14 +64,14 @@ export class Views {
     $("now").setAttribute("aria-label", `What the encoder reads: ${now.title}`);
     $("change").setAttribute("aria-label", `The change of the original, magnified: at most ${levels} grey levels`);
 
-    this.#curve.show(state.iterates, state.steps);
+    this.#curve.show(state.iterates.length ? state.iterates : [before], state.steps);
     this.#paintTerms(before, now);
     const kept = state.saved ? ` The attacked picture as a file with 8 bits: Δ ${state.saved.distance.toFixed(3)}.` : "";
     $("numbers").textContent =
       `Δ ${before.distance.toFixed(3)} before, ${now.distance.toFixed(3)} now ` +
       `(${percent(now.distance / before.distance)}). Largest change: ${levels}/255.${kept}`;
     this.#paintSimilarity(now.similarity);
-    if (now.scores) this.#paintScores(original.scores, now.scores);
+    if (original.scores && now.scores) this.#paintScores(original.scores, now.scores);
   }
 
   #paintTerms(before, now) {
