@@ -36,7 +36,7 @@ export async function judge(engine, image, target, weights) {
 /** Eq. 9 of chapter 9, by group: the share of the way that a defended code went back to the clean one. */
 export function recovery(groups, clean, attacked, defended) {
   return groups.map(({ start, end }) => {
-    const moved = (code) => sum(Array.from(code.subarray(start, end), (value, i) => Math.abs(value - clean[start + i])));
+    const moved = (code) => sum([...code.slice(start, end)].map((value, i) => Math.abs(value - clean[start + i])));
     return 1 - moved(defended) / moved(attacked);
   });
 }

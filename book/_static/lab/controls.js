@@ -51,7 +51,8 @@ export class Controls {
   get settings() {
     const { epsilon, steps, rate, clipInside } = this.#form.elements;
     const fields = this.#groups.map(({ name }) => this.#form.elements[`weight-${name}`]);
-    fields[0].setCustomValidity(this.weights.some((weight) => weight > 0) ? "" : "One weight at least must be more than 0.");
+    const weighed = this.weights.some((weight) => weight > 0);
+    fields[0].setCustomValidity(weighed ? "" : "One weight at least must be more than 0.");
     // A browser cannot point at a field inside a closed block.
     if (!this.#form.checkValidity()) fields[0].closest("details").open = true;
     if (!this.#form.reportValidity()) return null;

@@ -49,7 +49,7 @@ export async function download(url, size, onBytes = () => {}) {
   let filled = 0;
   try {
     for (let reader = response.body.getReader(), part; !(part = await reader.read()).done; ) {
-      if (filled + part.value.length > size) throw new Fault(`${name} is not the file that belongs to this page.`);
+      if (filled + part.value.length > size) throw new Fault(`${name} is not the file of this page.`);
       content.set(part.value, filled);
       filled += part.value.length;
       onBytes(part.value.length);

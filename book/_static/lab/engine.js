@@ -5,7 +5,7 @@ import { Fault } from "./faults.js";
 /** The worker is lost, or its memory is in an unknown state: only a new one helps. */
 export class EngineFault extends Fault {}
 
-// A step takes a fraction of a second. A worker that the system ended for lack of memory never answers, and says nothing.
+// A step takes a fraction of a second. A worker that the system ended for lack of memory never answers.
 const PATIENCE = 120_000;
 
 export class Engine {

@@ -231,9 +231,8 @@ async function takeFaces(values) {
 }
 
 async function galleryFace(value) {
-  const { file, name, alt } = info.gallery[value];
-  const picture = await fromFile(await downloadBlob(new URL(file, DATA)), info.size, name);
-  return { picture, title: `${name}, ${alt}` };
+  const { file, alt } = info.gallery[value];
+  return { picture: await fromFile(await downloadBlob(new URL(file, DATA)), info.size, alt), title: alt };
 }
 
 async function begin() {
@@ -297,15 +296,16 @@ async function attack(settings) {
       await read({ ...iterate, title: `step ${step}` }, step % ASK_EVERY === 0);
       if (stopped) break;
     }
-    const seconds = (performance.now() - began) / 1000;
-    state.steps = Math.max(1, state.iterates.length - 1);
+    const took = performance.now() - began;
+    const steps = state.iterates.length - 1;
+    state.steps = Math.max(1, steps);
     state.saved = await judge(engine, rounded(state.best.picture), target.code, settings.weights);
     views.writeCourse(state.iterates);
     offerAttacked(true);
     await look();
     say(
-      `${stopped ? "Stopped" : "Done"} after ${state.iterates.length - 1} steps in ${seconds.toFixed(1)} s, ${Math.round((1000 * seconds) / state.iterates.length)} ms each. ` +
-        `Δ fell from ${state.before.distance.toFixed(3)} to ${state.best.distance.toFixed(3)}, at step ${state.best.step}.`,
+      `${stopped ? "Stopped" : "Done"} after ${steps} steps, ${Math.round(took / (steps + 1))} ms each. ` +
+        `Δ fell from ${state.before.distance.toFixed(3)} to ${state.best.distance.toFixed(3)} (step ${state.best.step}).`,
     );
   } finally {
     setRunning(false);
@@ -375,7 +375,9 @@ function build() {
   $("controls").addEventListener("submit", (event) => {
     event.preventDefault();
     const { settings } = controls;
-    if (settings && !running) inTurn(() => attack(settings));
+    if (!settings || running) return;
+    setRunning(true);
+    inTurn(() => attack(settings));
   });
   $("stop").addEventListener("click", () => (stopped = true));
   $("setup").addEventListener("change", ({ target: { name, value } }) => {
@@ -418,7 +420,7 @@ async function open() {
   $("dismiss").onclick = hideFault;
   try {
     if (typeof WebAssembly !== "object") {
-      throw new Fault("This browser runs no WebAssembly, so the lab cannot start here. The picture shows what happens in it.");
+      throw new Fault("This browser runs no WebAssembly, so the lab cannot start. The picture shows what happens in it.");
     }
     [info, runtime] = await Promise.all([
       downloadJson(new URL("lab.json", DATA)),

@@ -2,11 +2,13 @@
 
 import { Fault } from "./faults.js";
 
+const grey = (value) => Math.round(255 * value);
+
 export function toImageData(planes, size) {
   const data = new ImageData(size, size);
   const area = size * size;
   for (let i = 0; i < area; i++) {
-    for (let channel = 0; channel < 3; channel++) data.data[4 * i + channel] = Math.round(255 * planes[channel * area + i]);
+    for (let channel = 0; channel < 3; channel++) data.data[4 * i + channel] = grey(planes[channel * area + i]);
     data.data[4 * i + 3] = 255;
   }
   return data;
@@ -27,7 +29,7 @@ export function draw(canvas, planes, size) {
 }
 
 /** The picture as a file keeps it. */
-export const rounded = (planes) => planes.map((value) => Math.round(255 * value) / 255);
+export const rounded = (planes) => planes.map((value) => grey(value) / 255);
 
 /** Eq. 7 of the paper: Gaussian noise of standard deviation α, clipped. A new draw each time. */
 export function noisy(planes, alpha) {
@@ -44,7 +46,7 @@ export function difference(before, after, factor) {
 
 /** The largest change of any pixel value, in grey levels, once both pictures are files. */
 export function greyLevels(before, after) {
-  return after.reduce((most, value, i) => Math.max(most, Math.abs(Math.round(255 * value) - Math.round(255 * before[i]))), 0);
+  return after.reduce((most, value, i) => Math.max(most, Math.abs(grey(value) - grey(before[i]))), 0);
 }
 
 /** The pixels of a picture file as they are; only a square of this size makes sense. */

@@ -20,7 +20,9 @@ export class Views {
     this.#info = info;
     this.#curve = new LossCurve($("curve"), info.groups);
     $("terms").tBodies[0].append(
-      ...info.groups.map(({ name, symbol }) => row(`<i class="lab-swatch" data-group="${name}"></i> ${symbol}, ${name}`, name)),
+      ...info.groups.map(({ name, symbol }) => {
+        return row(`<i class="lab-swatch" data-group="${name}"></i> ${symbol}, ${name}`, name);
+      }),
     );
     $("scores").querySelector("tbody").append(...Object.entries(SCORES).map(([name, label]) => row(label, name)));
     const { n, false_positives: rate } = info.calibration;
@@ -99,7 +101,8 @@ export class Views {
       const times = (scores) => `${(scores[name] / threshold).toFixed(2)} ×`;
       const alarm = now[name] > threshold;
       const words = times(now) + (alarm ? ", alarm" : "");
-      fill(line.querySelector(".lab-bar"), { share: (THRESHOLD * now[name]) / threshold, mark: THRESHOLD, words, alarm });
+      const share = (THRESHOLD * now[name]) / threshold;
+      fill(line.querySelector(".lab-bar"), { share, mark: THRESHOLD, words, alarm });
       line.cells[2].textContent = times(clean);
     }
   }
