@@ -26,15 +26,14 @@ def backbone(name: str, pretrained: bool = False) -> tuple[nn.Module, int]:
     """A network from images to features, and the number of features.
 
     Args:
-        name: small (4 M parameters), tiny (the same at a quarter of the cost), resnet18, resnet50, vgg19 (the paper's)
-            or alexnet (MoFA's).
-        pretrained: start from ImageNet's weights, which torchvision downloads; not for `small` and `tiny`. Where they
-            cannot be had, a warning says so and the start is random.
+        name: small (4 M parameters), resnet18, resnet50, vgg19 (the paper's) or alexnet (MoFA's).
+        pretrained: start from ImageNet's weights, which torchvision downloads; not for `small`. Where they cannot be
+            had, a warning says so and the start is random.
     """
-    if name in ("small", "tiny"):
-        return SmallResNet(stride=2 if name == "small" else 4), SmallResNet.features
+    if name == "small":
+        return SmallResNet(), SmallResNet.features
     if name not in ("resnet18", "resnet50", "vgg19", "alexnet"):
-        raise ValueError(f"There is no encoder {name!r}: choose small, tiny, resnet18, resnet50, vgg19 or alexnet.")
+        raise ValueError(f"There is no encoder {name!r}: choose small, resnet18, resnet50, vgg19 or alexnet.")
     make = getattr(models, name)
     try:
         network = make(weights="DEFAULT" if pretrained else None)
@@ -73,22 +72,18 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Sequential):
-    """A residual network for CPUs: eight blocks of 32 to 256 channels, then a hidden layer on the 2 × 2 pooled map.
-
-    Args:
-        stride: of the first convolution.
-    """
+    """A residual network for CPUs: eight blocks of 32 to 256 channels, then a hidden layer on the 2 × 2 pooled map."""
 
     features = 512
 
-    def __init__(self, stride: int):
+    def __init__(self):
         widths = [32, 32, 64, 64, 128, 128, 256, 256]
         blocks = [
             ResidualBlock(inside, outside, 1 if inside == outside else 2)
             for inside, outside in zip([32, *widths], widths, strict=False)
         ]
         super().__init__(
-            nn.Conv2d(3, 32, 5, stride, 2, bias=False),
+            nn.Conv2d(3, 32, 5, 2, 2, bias=False),
             nn.BatchNorm2d(32),
             nn.ReLU(inplace=True),
             *blocks,
@@ -101,8 +96,6 @@ class SmallResNet(nn.Sequential):
 
 def check_images(images: Tensor, size: int) -> None:
     """Refuse what is no batch of RGB pictures in [0, 1] of the right size, with a sentence that says why."""
-    if torch.compiler.is_exporting():  # a graph cannot refuse
-        return
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(f"Images must be a floating-point tensor in [0, 1], got {kind}; divide 8-bit values by 255.")
