@@ -69,8 +69,7 @@ class Lab:
 
     def attack(self) -> None:
         self.page.click("#lab-start")
-        self.page.wait_for_selector("#lab-stop:enabled")
-        self.page.wait_for_selector("#lab-stop:disabled")
+        self.page.wait_for_selector("#lab-start:enabled")
         self.settle()
 
     def course(self) -> list[float]:
@@ -188,7 +187,7 @@ def test_results_can_be_saved(lab, tmp_path):
     assert head.vertices.shape == (about["vertices"], 3)
     assert head.faces.shape == (about["triangles"], 3)
     assert 0.1 < np.ptp(head.vertices, 0).max() < 0.5  # metres
-    assert head.visual.vertex_colors[:, :3].std() > 5
+    assert head.visual.vertex_attributes["color"].std() > 0.02
 
 
 def test_the_library_agrees_about_a_saved_run(lab, tmp_path):
@@ -288,8 +287,9 @@ def test_a_photograph_is_cut_by_hand_and_goes_nowhere(lab, tmp_path):
     lab.page.wait_for_selector("[name=original][value=own]:checked", state="attached")
     lab.settle()
     cut = lab.canvas("original")
-    assert (np.diff(cut[56, :, 1]) >= 0).all()  # the ramp, still from left to right
-    assert cut[56, -1, 1] > cut[56, 0, 1] + 40
+    ramp = cut[56, 8:100, 1]  # beside it there may be no photograph
+    assert (np.diff(ramp) >= 0).all()
+    assert ramp[-1] > ramp[0] + 40
     assert not [url for url in lab.requested[asked:] if not url.startswith("blob:")]
     assert lab.page.locator("[name=target][value=own]").count() == 0
     lab.set_up(1, steps=3)
