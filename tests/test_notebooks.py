@@ -1,5 +1,6 @@
 """Every chapter runs alone, from an empty folder, in the profile `smoke`, and has the anatomy that readers rely on."""
 
+import ast
 import json
 import os
 import re
@@ -24,14 +25,55 @@ def tags(cell) -> list[str]:
 
 @every_notebook
 def test_runs_alone(path, tmp_path, monkeypatch):
+    """And after it, in the same kernel, its exercise with a checker: the stub as it stands, then the solution."""
     folder = tmp_path / "empty"
     folder.mkdir()
     # The environment variable also speaks to kernels that a chapter may start itself.
     monkeypatch.setenv("MOFA_PROFILE", "smoke")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in unsolved_and_solved(notebook)]
+    nbformat.write(notebook, tmp_path / "with_exercise.ipynb")
     ran = papermill.execute_notebook(
-        path, tmp_path / path.name, parameters={"profile": "smoke"}, cwd=folder, progress_bar=False
+        tmp_path / "with_exercise.ipynb",
+        tmp_path / path.name,
+        parameters={"profile": "smoke"},
+        cwd=folder,
+        progress_bar=False,
     )
+    unsolved, solved = (printed(ran.cells.pop(k)).splitlines() for k in (-2, -1))
     hand_to_the_book(path, ran)
+    assert unsolved and "Right." not in unsolved, "a stub is not right, and its checker says so"
+    assert "Right." in solved
+
+
+def unsolved_and_solved(notebook) -> list[str]:
+    """The block of the exercise with a stub, and the same with the solution's block in the place of the stub."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    exercises = re.findall(r"^:::\{exercise\}\n:label: (\S+)\n(.*?)^:::$", text, re.DOTALL | re.MULTILINE)
+    solutions = dict(re.findall(r"^:::\{solution\} (\S+)\n(.*?)^:::$", text, re.DOTALL | re.MULTILINE))
+    found = [(label, code, stub) for label, body in exercises for code in blocks(body) for stub in stubs(code)]
+    assert len(found) == 1, f"one exercise has a stub, `def …(…): ...`: {[label for label, *_ in found]}"
+    ((label, code, stub),) = found
+    (solution,) = blocks(solutions[label])
+    defined = [node.name for node in ast.parse(solution).body if isinstance(node, ast.FunctionDef)]
+    assert stub.name in defined, f"the solution of {label} defines {stub.name}"
+    lines = code.splitlines()
+    lines[stub.lineno - 1 : stub.end_lineno] = solution.splitlines()
+    return [code, "\n".join(lines)]
+
+
+def blocks(markdown: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", markdown, re.DOTALL | re.MULTILINE)
+
+
+def stubs(code: str) -> list[ast.FunctionDef]:
+    """Functions whose body is `...`."""
+    functions = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    return [function for function in functions if ast.unparse(function.body) == "..."]
+
+
+def printed(cell) -> str:
+    return "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
 
 
 def hand_to_the_book(path: Path, ran) -> None:
