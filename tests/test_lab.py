@@ -12,6 +12,8 @@ import trimesh
 from browsers import chromium, needs_chromium, served
 from PIL import Image
 
+from mofa_lib.web import verify_run
+
 SITE = Path(__file__).parents[1] / "_build" / "html"
 DATA = SITE / "_static" / "lab" / "data"
 MINUTE = 60_000
@@ -163,8 +165,8 @@ def test_the_loss_falls_and_the_head_becomes_somebody_else(lab):
     assert np.abs(lab.canvas("now") - lab.canvas("original")).max() == levels
 
 
-def test_results_can_be_saved(lab, tmp_path):
-    lab.set_up(1, steps=3)
+def test_results_can_be_saved(lab):
+    lab.set_up(4, steps=3)
     lab.attack()
     run = json.loads(lab.saved("json"))
     about = json.loads((DATA / "lab.json").read_text())
@@ -180,10 +182,11 @@ def test_results_can_be_saved(lab, tmp_path):
     png = picture(lab.saved("png"))
     assert png.shape == (about["size"], about["size"], 3)
     np.testing.assert_array_equal(png, picture(run["adversarial"]))
-    assert 0 < np.abs(png - picture(run["original"])).max() <= 255 * run["epsilon"] + 0.5
+    change = int(np.abs(png - picture(run["original"])).max())
+    assert 0 < change <= 255 * run["epsilon"] + 0.5
     np.testing.assert_array_equal(picture(run["original"]), picture((DATA / about["gallery"][0]["file"]).read_bytes()))
 
-    head = trimesh.load(io.BytesIO(lab.saved("glb")), file_type="glb", force="mesh", process=False)
+    (head,) = trimesh.load(io.BytesIO(lab.saved("glb")), file_type="glb", process=False).geometry.values()
     assert head.vertices.shape == (about["vertices"], 3)
     assert head.faces.shape == (about["triangles"], 3)
     assert 0.1 < np.ptp(head.vertices, 0).max() < 0.5  # metres
@@ -191,11 +194,10 @@ def test_results_can_be_saved(lab, tmp_path):
 
 
 def test_the_library_agrees_about_a_saved_run(lab, tmp_path):
-    web = pytest.importorskip("mofa_lib.web")
-    lab.set_up(1, steps=3)
+    lab.set_up(4, steps=3)
     lab.attack()
     (tmp_path / "run.json").write_bytes(lab.saved("json"))
-    found = web.verify_run(tmp_path / "run.json")
+    found = verify_run(tmp_path / "run.json")
     assert found["distance"] == pytest.approx(found["claimed"], rel=0.02)
 
 
@@ -204,8 +206,9 @@ def test_the_clip_inside_the_loss_freezes(lab):
     assert lab.page.is_checked("[name=clipInside]")
     lab.attack()
     start, first, *rest = lab.course()
-    assert first != start
-    assert set(rest) == {first}
+    assert abs(first - start) > 0.01
+    # Where the first gradient is exactly 0, a pixel still moves later.
+    assert rest == pytest.approx([first] * 3, abs=1e-3)
 
 
 def test_half_a_grey_level_does_not_survive_a_file(lab):

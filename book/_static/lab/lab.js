@@ -317,6 +317,7 @@ function setRunning(now) {
   stopped = false;
   for (const part of ["setup", "reading", "start"]) $(part).disabled = now;
   $("stop").disabled = !now;
+  if (now) $("step").textContent = "";
 }
 
 async function takePhoto(file) {
