@@ -96,6 +96,8 @@ class SmallResNet(nn.Sequential):
 
 def check_images(images: Tensor, size: int) -> None:
     """Refuse what is no batch of RGB pictures in [0, 1] of the right size, with a sentence that says why."""
+    if torch.compiler.is_exporting():  # a graph cannot refuse
+        return
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(f"Images must be a floating-point tensor in [0, 1], got {kind}; divide 8-bit values by 255.")
