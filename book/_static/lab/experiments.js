@@ -47,9 +47,9 @@ const EXPERIMENTS = [
       "has lost half of its length first, which hardly moves? Then set the weight of the largest term to 0 and " +
       "attack again.",
     see:
-      "The terms begin as very different shares of Δ, and the budget goes where Eq. 1 rewards it most. The " +
-      "rotation, whose term is tiny, hardly pays. Without the largest term the budget goes to the others, and " +
-      "the group that nobody asks for goes where it likes: look at the head.",
+      "The terms begin as very different shares of Δ, and the budget goes where Eq. 1 rewards it most. A tiny " +
+      "term, such as the rotation's, may fall or stay: it hardly counts. Without the largest term the budget " +
+      "goes to the others, and the group that nobody asks for goes where it likes: look at the head.",
     settings: { epsilon: 0.05, rate: 0.1, clipInside: false },
   },
   {
@@ -62,7 +62,8 @@ const EXPERIMENTS = [
     see:
       "The thresholds are frozen: they were fixed on clean faces, before any attack. The three norms start at " +
       "what the drawing itself misses and move little. The two that ask what the picture means, JS and cosine, " +
-      "move with the head. Try several faces: a score that starts near its threshold says little.",
+      "have more to say, but not about every pair; and JS never exceeds ln 2, so a threshold that lies there " +
+      "cannot be crossed. A score that starts near its threshold says little.",
     settings: { epsilon: 0.05, rate: 0.1, clipInside: false, detector: true },
   },
   {
