@@ -9,7 +9,8 @@ const BEFORE = 0.75;
 const THRESHOLD = 0.5;
 
 const $ = (id) => document.getElementById(`lab-${id}`);
-const percent = (share) => (Number.isFinite(share) ? `${Math.round(100 * share)} %`.replace("-", "−") : "–");
+const minus = (text) => text.replace("-", "−");
+const percent = (share) => (Number.isFinite(share) ? minus(`${Math.round(100 * share)} %`) : "–");
 
 export class Views {
   #info;
@@ -89,7 +90,7 @@ export class Views {
     const { value } = this.#info.similarity_threshold;
     [...$("similar").tBodies[0].rows].forEach((line, i) => {
       const likeness = similarity[i];
-      const words = `${likeness.toFixed(2)}, ${likeness > value ? "same person" : "another person"}`;
+      const words = `${minus(likeness.toFixed(2))}, ${likeness > value ? "same person" : "another person"}`;
       fill(line.querySelector(".lab-bar"), { share: likeness, mark: value, words });
     });
   }
