@@ -52,7 +52,7 @@ $(VENDOR): package-lock.json package.json book/_ext/web_assets.py $(READY)
 	@touch $@
 
 # The graphs and faces of the lab. An export takes a while, so only what it is made of makes it anew.
-$(LAB): mofa_lib/web.py $(wildcard mofa_lib/shipped/weights/*.safetensors mofa_lib/shipped/models/*.safetensors) | $(READY)
+$(LAB): mofa_lib/web.py mofa_lib/web_graphs.py $(wildcard mofa_lib/shipped/weights/*.safetensors mofa_lib/shipped/models/*.safetensors) | $(READY)
 	$(BIN)/python -m mofa_lib.web $(@D)
 	@touch $@
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+SITE = Path(__file__).parents[1] / "_build" / "html"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium (Debian: apt install chromium; or set CHROMIUM)")

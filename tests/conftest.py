@@ -1,9 +1,10 @@
-"""Shared by the unit tests: the default model, a tiny one, a sphere, a pretend GPU, and a cache that is thrown away."""
+"""Shared by the tests: face models, a sphere, a pretend GPU, a cache that is thrown away, a browser, the built site."""
 
 import jaxtyping
 import numpy as np
 import pytest
 import torch
+from browsers import SITE, chromium, served
 from scipy.spatial import ConvexHull
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -111,3 +112,16 @@ def fake_gpu(monkeypatch):
     monkeypatch.setattr(torch, "repeat_interleave", repeat_interleave)
     monkeypatch.setattr(torch.Tensor, "aminmax", lambda x: (0.0, 1.0))
     return FakeGPU()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of the built site."""
+    with served(SITE) as address:
+        yield address

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from browsers import chromium, needs_chromium, served
+from browsers import SITE, needs_chromium
 from PIL import Image
 
 from mofa_lib.web import verify_run
 
-SITE = Path(__file__).parents[1] / "_build" / "html"
 DATA = SITE / "_static" / "lab" / "data"
 MINUTE = 60_000
 
@@ -102,18 +101,6 @@ def picture(content: str | bytes) -> np.ndarray:
     """RGB of an image file, or of its base64."""
     content = base64.b64decode(content) if isinstance(content, str) else content
     return np.array(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
-
-
-@pytest.fixture(scope="module")
-def address():
-    with served(SITE) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,13 @@
 """The built book in a browser: every page works with no other server, and shows what it should."""
 
-from pathlib import Path
-
 import pytest
-from browsers import chromium, needs_chromium, served
+from browsers import SITE, needs_chromium
 
-SITE = Path(__file__).parents[1] / "_build" / "html"
 PAGES = sorted(
     path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts
 )
 
 pytestmark = [pytest.mark.skipif(not PAGES, reason="no site: `make book` builds it"), needs_chromium]
-
-
-@pytest.fixture(scope="module")
-def address():
-    with served(SITE) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 # Text as read, without code (where `\(` may be meant) and scripts.

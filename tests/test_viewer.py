@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browsers import chromium, needs_chromium, served
+from browsers import needs_chromium, served
 from PIL import Image
 
 from mofa_lib import show, viewer
@@ -134,12 +134,6 @@ def test_a_mesh_too_large_for_16_bits_is_refused(tiny_model):
     many = torch.zeros(1, (1 << 16) + 1, 3)
     with pytest.raises(ValueError, match="at most 65536 vertices, got 65537"):
         show.head(many, tiny_model.faces, many, "Large")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
