@@ -47,11 +47,15 @@ class ReformingAutoencoder(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-        """g(h(I)): the nearest thing to the picture that the autoencoder can draw."""
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1024"]:
+        """h(I), the picture in 1024 numbers."""
         check_images(images, self.size)
         normal = ((images - self.pixel_mean) / self.pixel_std).contiguous(memory_format=torch.channels_last)
-        latent = self.latent(self.backbone(normal))
+        return self.latent(self.backbone(normal))
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """g(h(I)): the nearest thing to the picture that the autoencoder can draw."""
+        latent = self.encode(images)
         drawn = self.decoder(latent.unflatten(1, (256, 2, 2)).contiguous(memory_format=torch.channels_last))
         return drawn.float().clamp(0, 1)
 

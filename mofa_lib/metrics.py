@@ -10,10 +10,10 @@ from mofa_lib.exemplars import rigid_alignment
 from mofa_lib.lighting import irradiance, sphere_points, vertex_normals
 
 
-def geometric_error(
+def vertex_errors(
     found: Float[Tensor, "B W 3"], true: Float[Tensor, "B V 3"], scale: bool = False
-) -> Float[Tensor, " B"]:
-    """Mean distance of corresponding vertices after the best rigid motion, mm.
+) -> Float[Tensor, "B V"]:
+    """Distance of each vertex from its true place after the best rigid motion, mm.
 
     Args:
         found: may come from a fine model (`subdivided`), whose first vertices are those of the coarse one.
@@ -28,8 +28,15 @@ def geometric_error(
         rotation, _ = rigid_alignment(a, b)
         a, b = (a - a.mean(0)) @ rotation.T, b - b.mean(0)
         size = (a * b).sum() / (a * a).sum() if scale else 1.0
-        errors.append((size * a - b).norm(dim=1).mean())
+        errors.append((size * a - b).norm(dim=1))
     return torch.stack(errors)
+
+
+def geometric_error(
+    found: Float[Tensor, "B W 3"], true: Float[Tensor, "B V 3"], scale: bool = False
+) -> Float[Tensor, " B"]:
+    """The mean of `vertex_errors` over the vertices, mm; arguments as there."""
+    return vertex_errors(found, true, scale).mean(1)
 
 
 def normal_error(
