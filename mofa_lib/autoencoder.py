@@ -26,14 +26,15 @@ def backbone(name: str, pretrained: bool = False) -> tuple[nn.Module, int]:
     """A network from images to features, and the number of features.
 
     Args:
-        name: small (4 M parameters), resnet18, resnet50, vgg19 (the paper's) or alexnet (MoFA's).
-        pretrained: start from ImageNet's weights, which torchvision downloads; not for `small`. Where they cannot be
-            had, a warning says so and the start is random.
+        name: small (4 M parameters), tiny (the same at a quarter of the cost), resnet18, resnet50, vgg19 (the paper's)
+            or alexnet (MoFA's).
+        pretrained: start from ImageNet's weights, which torchvision downloads; not for `small` and `tiny`. Where they
+            cannot be had, a warning says so and the start is random.
     """
-    if name == "small":
-        return SmallResNet(), SmallResNet.features
+    if name in ("small", "tiny"):
+        return SmallResNet(stride=2 if name == "small" else 4), SmallResNet.features
     if name not in ("resnet18", "resnet50", "vgg19", "alexnet"):
-        raise ValueError(f"There is no encoder {name!r}: choose small, resnet18, resnet50, vgg19 or alexnet.")
+        raise ValueError(f"There is no encoder {name!r}: choose small, tiny, resnet18, resnet50, vgg19 or alexnet.")
     make = getattr(models, name)
     try:
         network = make(weights="DEFAULT" if pretrained else None)
@@ -72,18 +73,22 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Sequential):
-    """A residual network for CPUs: eight blocks of 32 to 256 channels, then a hidden layer on the 2 × 2 pooled map."""
+    """A residual network for CPUs: eight blocks of 32 to 256 channels, then a hidden layer on the 2 × 2 pooled map.
+
+    Args:
+        stride: of the first convolution.
+    """
 
     features = 512
 
-    def __init__(self):
+    def __init__(self, stride: int):
         widths = [32, 32, 64, 64, 128, 128, 256, 256]
         blocks = [
             ResidualBlock(inside, outside, 1 if inside == outside else 2)
             for inside, outside in zip([32, *widths], widths, strict=False)
         ]
         super().__init__(
-            nn.Conv2d(3, 32, 5, 2, 2, bias=False),
+            nn.Conv2d(3, 32, 5, stride, 2, bias=False),
             nn.BatchNorm2d(32),
             nn.ReLU(inplace=True),
             *blocks,

@@ -112,7 +112,7 @@ def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityCla
         wanted = {"model": load_morphable_model(chosen.model).digest, "mofa": mofa}
     state, _ = load_weights(what[on], chosen.weights, size=chosen.size, **wanted)
     people = len(state["last.bias"])
-    trunk = CodeTrunk(len(state["trunk.mean"])) if on == "codes" else ImageTrunk(chosen.size, chosen.encoder)
+    trunk = CodeTrunk(len(state["trunk.mean"])) if on == "codes" else ImageTrunk(chosen.size, chosen.classifier)
     classifier = IdentityClassifier(trunk, people)
     classifier.load_state_dict(state)
     return classifier.eval().requires_grad_(False).to(device())
@@ -120,7 +120,7 @@ def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityCla
 
 def build_on_images(chosen: Profile, pretrained: bool = False) -> IdentityClassifier:
     """The classifier of pictures as a profile wants it, untrained."""
-    return IdentityClassifier(ImageTrunk(chosen.size, chosen.encoder, pretrained), chosen.identities)
+    return IdentityClassifier(ImageTrunk(chosen.size, chosen.classifier, pretrained), chosen.identities)
 
 
 @torch.no_grad()

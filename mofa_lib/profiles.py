@@ -18,6 +18,7 @@ class Profile:
         size: image side in pixels.
         model: the face model, fine for large pictures.
         encoder: MoFA's encoder: small, resnet50, vgg19 or alexnet.
+        classifier: backbone of the identity classifier that reads pictures: tiny or vgg19 (the paper's).
         detector: backbone of the detector's encoder: resnet18 or resnet50.
         identities, per_identity: people and pictures of each in the training set.
         batch, steps, rate: MoFA's training.
@@ -31,6 +32,7 @@ class Profile:
     size: int
     model: str
     encoder: str
+    classifier: str
     detector: str
     identities: int
     per_identity: int
@@ -45,7 +47,7 @@ class Profile:
 
 
 _CPU = Profile(
-    name="cpu", weights="cpu", size=112, model="anny", encoder="small", detector="resnet18",
+    name="cpu", weights="cpu", size=112, model="anny", encoder="small", classifier="tiny", detector="resnet18",
     identities=2000, per_identity=12, batch=32, steps=9_000, rate=5e-4,
     detector_batch=32, detector_steps=4_000, detector_rate=1e-3, faces=8, pairs=200,
 )  # fmt: skip
@@ -53,7 +55,7 @@ _SMOKE = replace(
     _CPU, name="smoke", identities=8, per_identity=4, batch=8, steps=20, detector_batch=8, detector_steps=20, pairs=8
 )
 _GPU = Profile(
-    name="gpu", weights="gpu", size=224, model="anny-fine", encoder="resnet50", detector="resnet50",
+    name="gpu", weights="gpu", size=224, model="anny-fine", encoder="resnet50", classifier="vgg19", detector="resnet50",
     identities=5000, per_identity=20, batch=32, steps=60_000, rate=3e-4,
     detector_batch=128, detector_steps=24_000, detector_rate=1e-3, faces=16, pairs=1000,
 )  # fmt: skip

@@ -163,7 +163,7 @@ def make_task(
         batch, of_steps, rate = chosen.detector_batch, chosen.detector_steps, chosen.detector_rate
         objective = DetectorObjective(detector.build(chosen, pretrained))
     elif what == "face_identity":
-        of_steps = of_steps // 3
+        batch, rate = 2 * chosen.batch, 1e-4 if pretrained else 1e-3
         objective = IdentityObjective(identity.build_on_images(chosen, pretrained))
     else:
         mofa = autoencoder.load_pretrained(chosen)

@@ -69,7 +69,8 @@ def test_gradients_reach_every_parameter_and_the_picture(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("name", "features"), [("small", 512), ("resnet18", 512), ("resnet50", 2048), ("vgg19", 4096), ("alexnet", 4096)]
+    ("name", "features"),
+    [("small", 512), ("tiny", 512), ("resnet18", 512), ("resnet50", 2048), ("vgg19", 4096), ("alexnet", 4096)],
 )
 @pytest.mark.parametrize("size", [112, 224])
 def test_backbones_give_their_features(name, features, size):
@@ -106,7 +107,9 @@ def test_the_small_backbone_is_small():
 
 
 def test_other_backbones_are_refused():
-    with pytest.raises(ValueError, match="no encoder 'vgg11': choose small, resnet18, resnet50, vgg19 or alexnet"):
+    with pytest.raises(
+        ValueError, match="no encoder 'vgg11': choose small, tiny, resnet18, resnet50, vgg19 or alexnet"
+    ):
         backbone("vgg11")
 
 
@@ -195,7 +198,7 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
         assert {t.device.type for t in (rendering.image, rendering.mask, rendering.landmarks)} == {"cuda"}
 
 
-@pytest.mark.parametrize("encoder", ["small", "resnet18", "resnet50", "vgg19", "alexnet"])
+@pytest.mark.parametrize("encoder", ["small", "tiny", "resnet18", "resnet50", "vgg19", "alexnet"])
 def test_every_encoder_runs_on_one_device(tiny_tensors, fake_gpu, encoder):
     with torch.device("meta"):  # numbers are not needed
         empty = backbone(encoder)

@@ -92,7 +92,7 @@ def test_logits_read_the_features_and_dropout_only_trains():
 
 
 def test_picture_trunks_refuse_what_is_no_picture():
-    trunk = ImageTrunk(32, "small").eval()
+    trunk = ImageTrunk(32, "tiny").eval()
     assert trunk(torch.rand(2, 3, 32, 32)).shape == (2, 256)
     with pytest.raises(ValueError, match="lie in"):
         trunk(torch.full((1, 3, 32, 32), 255.0))
@@ -112,7 +112,7 @@ def test_batches_put_together_are_the_whole():
 
 @pytest.fixture
 def small_gpu_profile(cache, monkeypatch):
-    chosen = replace(profiles.PROFILES["gpu"], size=32, encoder="small", identities=6)
+    chosen = replace(profiles.PROFILES["gpu"], size=32, classifier="tiny", identities=6)
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     return chosen
 

@@ -396,7 +396,9 @@ def test_identity_minimises_cross_entropy(batch):
 @pytest.fixture
 def small_profile(cache, monkeypatch):
     """Profiles by the names gpu and smoke that train in a moment, without ImageNet's weights."""
-    chosen = profiles.Profile("gpu", "gpu", 112, "anny", "small", "resnet18", 2, 2, 4, 6, 5e-4, 4, 4, 1e-3, 8, 8)
+    chosen = profiles.Profile(
+        "gpu", "gpu", 112, "anny", "small", "tiny", "resnet18", 2, 2, 4, 6, 5e-4, 4, 4, 1e-3, 8, 8
+    )
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     for module in (training.autoencoder, training.detector):
         build = module.build
