@@ -105,7 +105,7 @@ ablation: $(READY)  ## train chapter 6's encoder seven times with a part left ou
 	    -p ablate True -p steps 20 -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
 
 weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; resumes)
-	set -e; for what in mofa identity face_identity detector; do \
+	set -e; for what in mofa identity face_identity detector linear_autoencoder; do \
 	    $(BIN)/python -m mofa_lib.training --what $$what --profile $(MOFA_PROFILE) --out mofa_lib/shipped/weights; \
 	done
 
