@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mofa_lib.artifacts import cache_folder, digest, load_tensors, load_weights, save_tensors, save_weights, write_bytes
-from mofa_lib.batches import StepSampler
+from mofa_lib.batches import Faces, StepSampler
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.losses import LossWeights
 from mofa_lib.photo_session import recipe
@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(path)
 
 
-def _faces(given: argparse.Namespace, chosen: Profile) -> CelebA | None:
+def _faces(given: argparse.Namespace, chosen: Profile) -> Faces | None:
     """The pictures that the command line asks for, if they are not the profile's."""
     return CelebA(given.celeba, "train", chosen.size) if given.celeba else None
 

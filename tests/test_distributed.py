@@ -76,7 +76,7 @@ def one_of_two(folder: Path) -> None:
         (folder / "drawn").touch()
         return FewFaces(12, size)
 
-    training.RenderedFaces = draw
+    tasks.RenderedFaces = draw
     main(["--what", "mofa", "--profile", "smoke", "--steps", "2", "--out", str(folder / "weights")])
     train(mofa_task(), folder, seed=3, minutes=0.0)
     train(mofa_task(), folder, seed=3)

@@ -522,7 +522,7 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
 
 
 def test_codes_of_a_whole_data_set(cache, small_profile):
-    mofa = training.autoencoder.build(small_profile).eval()
+    mofa = tasks.autoencoder.build(small_profile).eval()
     nn.init.normal_(mofa.head.weight, std=0.02)
     faces = RenderedFaces("train", 3, size=112)
     torch.testing.assert_close(encode_all(mofa, faces), mofa.encode(faces.batch(slice(0, 3))).to_vector().detach())
