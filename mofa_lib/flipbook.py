@@ -44,8 +44,9 @@ def flipbook(figures: Iterable[Figure], captions: Iterable[str], label: str, sta
         for number, (content, caption) in enumerate(zip(_drawn(figures), captions, strict=True))
     )
     slider = f'<input type="range" min="0" max="{len(figures) - 1}" value="{start}">'
-    return HTML(
-        f'<div class="flipbook"><div>{pages}</div><label hidden>{html.escape(label)}{slider}</label></div>\n'
+    return HTML(  # JupyterLab would otherwise take the arrow keys for its own
+        f'<div class="flipbook" data-lm-suppress-shortcuts="true"><div>{pages}</div>'
+        f"<label hidden>{html.escape(label)}{slider}</label></div>\n"
         + (SHIPPED / "viewer" / "flipbook.html").read_text(encoding="utf8")
     )
 

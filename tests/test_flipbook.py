@@ -165,6 +165,30 @@ def test_keys_turn_the_pages_of_one_of_two_flipbooks(visit):
 
 
 @needs_chromium
+def test_a_notebook_may_insert_it_later(visit):
+    """As notebooks do: the text becomes nodes, and then its scripts are made anew, for only new ones run."""
+    page = visit(book(label="First"))
+    page.evaluate(
+        """(text) => {
+            const output = document.body.appendChild(document.createElement("div"));
+            output.innerHTML = text;
+            for (const old of output.querySelectorAll("script")) {
+                const script = document.createElement("script");
+                script.textContent = old.textContent;
+                old.replaceWith(script);
+            }
+        }""",
+        book(label="Later").data,
+    )
+    first, later = page.locator(".flipbook").all()
+    page.get_by_role("slider", name="Later").press("End")
+    page.get_by_role("slider", name="First").press("ArrowRight")
+    shows(later, 2)
+    shows(first, 1)
+    assert later.get_attribute("data-lm-suppress-shortcuts") == "true" and not page.errors
+
+
+@needs_chromium
 def test_nothing_moves_when_a_page_turns_and_a_phone_shows_all_of_it(visit):
     """Under a theme as the book's, which hides what is hidden for good."""
     long = "a caption that is much longer than the others and needs several lines on a phone"
