@@ -68,16 +68,17 @@ test: export MOFA_PROFILE := smoke
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests $$(grep -ls '"nbval-check-output"' $(NOTEBOOKS) /dev/null) --ignore=tests/test_site.py \
-	    --ignore=tests/test_viewer.py --ignore=tests/test_lab.py -m "not slow" \
+	    --ignore=tests/test_viewer.py --ignore=tests/test_flipbook.py --ignore=tests/test_lab.py -m "not slow" \
 	    --nbval-lax --nbval-cell-timeout=600 --junitxml=_build/junit/tests.xml
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
 	$(BIN)/python -m pytest tests/test_notebooks.py -m slow
 
-site-test: $(READY)  ## look at the viewer, at every page of the built site, and use its lab, in a browser
+site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the built site, and use its lab, in a browser
 	@mkdir -p _build/junit
-	$(BIN)/python -m pytest tests/test_viewer.py tests/test_site.py tests/test_lab.py --junitxml=_build/junit/site.xml
+	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py \
+	    --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library: _build/bench.json
 	@mkdir -p _build
