@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MOFA_PROFILE ?= cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help find-python setup assets book pdf test site-test bench lint strip model results ablation weights \
+.PHONY: help find-python setup assets book pdf test slow-test site-test bench lint strip model results ablation weights \
 	rebuild-check check-all clean
 
 help:  ## this list
@@ -68,12 +68,17 @@ test: export MOFA_PROFILE := smoke
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests $$(grep -ls '"nbval-check-output"' $(NOTEBOOKS) /dev/null) --ignore=tests/test_site.py \
-	    --ignore=tests/test_viewer.py --ignore=tests/test_lab.py \
+	    --ignore=tests/test_viewer.py --ignore=tests/test_flipbook.py --ignore=tests/test_lab.py -m "not slow" \
 	    --nbval-lax --nbval-cell-timeout=600 --junitxml=_build/junit/tests.xml
 
-site-test: $(READY)  ## look at the viewer, at every page of the built site, and use its lab, in a browser
+slow-test: export MOFA_PROFILE := smoke
+slow-test: $(READY)  ## the tests that take minutes each
+	$(BIN)/python -m pytest tests/test_notebooks.py -m slow
+
+site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the built site, and use its lab, in a browser
 	@mkdir -p _build/junit
-	$(BIN)/python -m pytest tests/test_viewer.py tests/test_site.py tests/test_lab.py --junitxml=_build/junit/site.xml
+	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py \
+	    --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library: _build/bench.json
 	@mkdir -p _build
@@ -105,11 +110,11 @@ ablation: $(READY)  ## train chapter 6's encoder seven times with a part left ou
 	    -p ablate True -p steps 20 -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
 
 weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; resumes)
-	set -e; for what in mofa identity face_identity detector; do \
+	set -e; for what in mofa identity face_identity detector linear_autoencoder; do \
 	    $(BIN)/python -m mofa_lib.training --what $$what --profile $(MOFA_PROFILE) --out mofa_lib/shipped/weights; \
 	done
 
-check-all: lint test book site-test rebuild-check  ## all that CI checks, and what takes longer
+check-all: lint test slow-test book site-test rebuild-check  ## all that CI checks, and what takes longer
 
 clean:  ## remove what was built (keeps .venv)
 	rm -rf _build node_modules book/_static/vendor book/_static/lab/data .pytest_cache .ruff_cache

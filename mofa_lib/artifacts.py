@@ -120,7 +120,7 @@ def load_weights(what: str, profile: str, **wanted: object) -> tuple[dict[str, T
     """Trained weights as float32, and how they were made.
 
     Args:
-        what: mofa, identity, face_identity or detector.
+        what: mofa, identity, face_identity, detector or linear_autoencoder.
         profile: the profile they were trained in.
         wanted: what the metadata must say, for example size=112 or model=<digest>.
     Raises:
@@ -195,7 +195,7 @@ def save_result(
         claim: the sentence of the paper, or the question, that the numbers answer.
         chapter: name of the notebook that computes them.
         n: number of pairs, or of pictures, behind a number.
-        weights: which trained weights were used: mofa, identity, face_identity, detector.
+        weights: which trained weights were used, see `load_weights`.
         data: the numbers.
         switch: the chapter's parameter that has them computed.
     """

@@ -12,6 +12,7 @@ from mofa_lib.artifacts import load_weights
 from mofa_lib.autoencoder import PIXEL_MEAN, PIXEL_STD, backbone, check_images, load_pretrained
 from mofa_lib.face_code import FaceCode
 from mofa_lib.identity import IdentityClassifier, load_identity
+from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.profiles import Profile, device, profile
 
 LATENT = 1024
@@ -137,19 +138,27 @@ def flagged(scores: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> di
     return {name: scores[name] > threshold for name, threshold in thresholds.items()}
 
 
-def load_detector(name: str | Profile = "cpu") -> Detector:
+def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -> Detector:
     """The detector with its trained autoencoder and identity classifier.
 
+    Args:
+        name: a profile or its name.
+        autoencoder: `table1`, or `linear` (a `LinearAutoencoder`), which draws better where there was little time to
+            train; without it, the one that the profile recommends.
     Raises:
         FileNotFoundError, ValueError: as `load_pretrained`.
     """
     chosen = profile(name)
-    autoencoder = build(chosen)
-    autoencoder.load_state_dict(load_weights("detector", chosen.weights, size=chosen.size)[0])
-    autoencoder.eval().requires_grad_(False).to(device())
-    return Detector(autoencoder, load_identity(name), load_pretrained(name).encode)
+    autoencoder = autoencoder or chosen.autoencoder
+    if autoencoder not in ("table1", "linear"):
+        raise ValueError(f"There is no autoencoder {autoencoder!r}: choose table1 or linear.")
+    reform = build(chosen) if autoencoder == "table1" else LinearAutoencoder(chosen.size)
+    what = "detector" if autoencoder == "table1" else "linear_autoencoder"
+    reform.load_state_dict(load_weights(what, chosen.weights, size=chosen.size)[0])
+    reform.eval().requires_grad_(False).to(device())
+    return Detector(reform, load_identity(name), load_pretrained(name).encode)
 
 
 def build(chosen: Profile, pretrained: bool = False) -> ReformingAutoencoder:
-    """The autoencoder as a profile wants it, untrained."""
+    """Table 1's autoencoder as a profile wants it, untrained."""
     return ReformingAutoencoder(chosen.size, chosen.detector, pretrained)

@@ -20,6 +20,7 @@ class Profile:
         encoder: MoFA's encoder: small, resnet50, vgg19 or alexnet.
         classifier: backbone of the identity classifier that reads pictures: tiny or vgg19 (the paper's).
         detector: backbone of the detector's encoder: resnet18 or resnet50.
+        autoencoder: what the detector reforms with: table1, or linear where Table 1 cannot be trained well.
         identities, per_identity: people and pictures of each in the training set.
         batch, steps, rate: MoFA's training.
         detector_batch, detector_steps, detector_rate: the detector's training.
@@ -34,6 +35,7 @@ class Profile:
     encoder: str
     classifier: str
     detector: str
+    autoencoder: str
     identities: int
     per_identity: int
     batch: int
@@ -48,7 +50,7 @@ class Profile:
 
 _CPU = Profile(
     name="cpu", weights="cpu", size=112, model="anny", encoder="small", classifier="tiny", detector="resnet18",
-    identities=2000, per_identity=12, batch=32, steps=9_000, rate=5e-4,
+    autoencoder="linear", identities=2000, per_identity=12, batch=32, steps=9_000, rate=5e-4,
     detector_batch=32, detector_steps=4_000, detector_rate=1e-3, faces=8, pairs=200,
 )  # fmt: skip
 _SMOKE = replace(
@@ -56,7 +58,7 @@ _SMOKE = replace(
 )
 _GPU = Profile(
     name="gpu", weights="gpu", size=224, model="anny-fine", encoder="resnet50", classifier="vgg19", detector="resnet50",
-    identities=5000, per_identity=20, batch=32, steps=60_000, rate=3e-4,
+    autoencoder="table1", identities=5000, per_identity=20, batch=32, steps=60_000, rate=3e-4,
     detector_batch=128, detector_steps=24_000, detector_rate=1e-3, faces=16, pairs=1000,
 )  # fmt: skip
 _PAPER = replace(

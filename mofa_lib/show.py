@@ -1,4 +1,4 @@
-"""Pictures of faces: grids, amplified perturbations, and heads that turn without a kernel."""
+"""Pictures of faces: grids, amplified perturbations, heads and pages that turn without a kernel."""
 
 from collections.abc import Iterable
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from mofa_lib.flipbook import flipbook as flipbook
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.raster import interpolate, rasterize
 from mofa_lib.renderer import FaceRenderer, Rendering

@@ -13,54 +13,30 @@ import argparse
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import send_to_device
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from mofa_lib import autoencoder, detector, identity
 from mofa_lib.artifacts import cache_folder, digest, load_tensors, load_weights, save_tensors, save_weights, write_bytes
-from mofa_lib.batches import Codes, Faces, Pictures, StepSampler
-from mofa_lib.face_data import RenderedFaces
+from mofa_lib.batches import Faces, StepSampler
+from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.losses import LossWeights
-from mofa_lib.objectives import DetectorObjective, IdentityObjective, MoFAObjective, Objective
 from mofa_lib.photo_session import recipe
 from mofa_lib.photographs import CelebA
 from mofa_lib.profiles import PROFILES, Profile, device, profile
+from mofa_lib.tasks import TASKS, Task, describe, make_task, rendered_faces
 
 CHECKPOINT_EVERY = 500  # steps
 GRADIENT_NORM = 1.0  # to which a step's gradient is clipped: one odd batch must not undo a thousand others
 CHECKPOINT = "checkpoint.safetensors"
-TASKS = ("mofa", "identity", "face_identity", "detector")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is trained, on what, and how.
-
-    Attributes:
-        objective: the network with its loss.
-        data: gives a whole batch, the objective's arguments, to a list of indices.
-        batch: pictures in a step, of all processes together.
-        steps: number of steps.
-        optimizer, schedule: stepped once each step.
-        metadata: what a checkpoint must have been made from, and what the weights will say about themselves.
-    """
-
-    objective: Objective
-    data: Dataset
-    batch: int
-    steps: int
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    metadata: dict
+CLOSED_FORM = "linear_autoencoder"
 
 
 def mixed_precision() -> str:
@@ -127,80 +103,6 @@ def train(task: Task, folder: Path, seed: int = 0, minutes: float | None = None)
     return course
 
 
-def make_task(
-    what: str,
-    chosen: Profile,
-    seed: int = 0,
-    steps: int | None = None,
-    faces: Faces | None = None,
-    weights: LossWeights | None = None,
-) -> Task:
-    """The task of this name in a profile: mofa, identity, face_identity or detector.
-
-    Args:
-        steps: instead of the profile's number.
-        faces: instead of the profile's rendered faces.
-        weights: of the loss's terms, instead of the default ones; for mofa only.
-    """
-    if what not in TASKS:
-        raise ValueError(f"There is nothing to train by the name {what!r}: choose {', '.join(TASKS)}.")
-    torch.manual_seed(seed)
-    metadata: dict = {}
-    if faces is None:
-        metadata["recipe"] = recipe()
-        count = chosen.identities * chosen.per_identity
-        faces = RenderedFaces("train", count, seed, chosen.size, per_identity=chosen.per_identity)
-    chosen = replace(chosen, identities=int(faces.identities.max()) + 1)
-    data = Pictures(faces)
-    batch, of_steps, rate = chosen.batch, chosen.steps, chosen.rate
-    pretrained = chosen.name in ("gpu", "paper")
-    metadata["data"] = f"{len(faces)} pictures of {chosen.identities} people, {type(faces).__name__}"
-    if what == "mofa":
-        network = autoencoder.build(chosen, pretrained)
-        objective: Objective = MoFAObjective(network, weights)
-        metadata |= {"model": network.model.digest, "loss_weights": asdict(objective.weights)}
-    elif what == "detector":
-        batch, of_steps, rate = chosen.detector_batch, chosen.detector_steps, chosen.detector_rate
-        objective = DetectorObjective(detector.build(chosen, pretrained))
-    elif what == "face_identity":
-        batch, rate = 2 * chosen.batch, 1e-4 if pretrained else 1e-3
-        objective = IdentityObjective(identity.build_on_images(chosen, pretrained))
-    else:
-        mofa = autoencoder.load_pretrained(chosen)
-        metadata |= {"model": mofa.model.digest, "mofa": digest(load_weights("mofa", chosen.weights)[0])}
-        z = encode_all(mofa, faces)
-        trunk = identity.CodeTrunk(z.shape[1])
-        trunk.mean, trunk.deviation = z.mean(0), z.std(0).clamp(min=1e-6)
-        objective = IdentityObjective(identity.IdentityClassifier(trunk, chosen.identities))
-        data = Codes(faces, z)
-        batch, rate = 256, 1e-3
-        of_steps = min(of_steps, 6000)
-    of_steps = of_steps if steps is None else steps
-    optimizer, schedule = _optimizer(objective.network, what, chosen, rate, of_steps)
-    return Task(objective, data, batch, of_steps, optimizer, schedule, metadata)
-
-
-@torch.no_grad()
-def encode_all(mofa: autoencoder.MoFA, faces: Faces) -> Float[Tensor, "N Z"]:
-    """The codes of all pictures of a data set, as vectors, on the CPU."""
-    starts = tqdm(range(0, len(faces), 100), desc="encoding", disable=len(faces) < 2000)
-    where = next(mofa.parameters()).device
-    return torch.cat([mofa.encode(faces.batch(slice(i, i + 100)).to(where)).to_vector().cpu() for i in starts])
-
-
-def _optimizer(network: nn.Module, what: str, chosen: Profile, rate: float, steps: int):
-    """The paper's optimisers in its profile; elsewhere Adam with a warm-up and a cosine to zero."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if chosen.name == "paper" and what == "mofa":
-        optimizer: torch.optim.Optimizer = torch.optim.Adadelta(parameters, lr=rate)
-        return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
-    if chosen.name == "paper" and what == "detector":
-        optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9)
-        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, steps // 3, 0.5)
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-2 if "identity" in what else 0.0)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.05)
-
-
 def _save(task: Task, folder: Path, course: list[dict[str, float]]) -> None:
     """The table for people, then the checkpoint, which holds all that is needed to go on, the course included."""
     for half in (*folder.glob(".log.csv.*"), *folder.glob(f".{CHECKPOINT}.*")):  # by a process that was killed
@@ -255,7 +157,7 @@ def _loss_weights(text: str) -> LossWeights:
 def main(arguments: list[str] | None = None) -> None:
     """The command line, see the module; `--help` lists the options."""
     parser = argparse.ArgumentParser(prog="python -m mofa_lib.training", description="Train and save weights.")
-    parser.add_argument("--what", required=True, choices=TASKS)
+    parser.add_argument("--what", required=True, choices=(*TASKS, CLOSED_FORM))
     parser.add_argument("--profile", default=None, choices=list(PROFILES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=_positive, default=None, help="instead of the profile's number")
@@ -268,28 +170,16 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.loss_weights and given.what != "mofa":
         parser.error(f"--loss-weights are of MoFA's terms; {given.what} has one term")
+    if given.what == CLOSED_FORM and (given.steps or given.minutes or given.further):
+        parser.error(f"--steps, --minutes and --further are of a descent; {CLOSED_FORM} has a closed form")
     chosen = profile(given.profile)
     if given.model:
         chosen = replace(chosen, model=given.model)
     state = PartialState(cpu=device().type == "cpu", timeout=timedelta(days=7))  # of waiting for the first process
-    with state.main_process_first():  # it draws or downloads, the others read
-        faces = CelebA(given.celeba, "train", chosen.size) if given.celeba else None
-        task = make_task(given.what, chosen, given.seed, given.steps, faces, given.loss_weights)
-    if given.further:
-        same = {key: task.metadata[key] for key in ("model", "mofa") if key in task.metadata}
-        earlier, about = load_weights(given.what, chosen.name, size=chosen.size, **same)
-        task.objective.network.load_state_dict(earlier)
-        task.metadata["further_than"] = {key: about.get(key) for key in ("command", "steps", "further_than")}
-        task.metadata["further_than"]["weights"] = digest(earlier)
-    key = hashlib.sha256(json.dumps(task.metadata).encode()).hexdigest()[:8]
-    run = f"{given.what}_{chosen.name}_{given.seed}_{task.steps}_{key}"
-    course = train(task, cache_folder() / "training" / run, given.seed, given.minutes)
-    if not state.is_main_process:
+    learnt = (_solve if given.what == CLOSED_FORM else _descend)(given, chosen, state)
+    if learnt is None or not state.is_main_process:
         return
-    done = course[-1]["step"]
-    if done < task.steps:
-        print(f"Stopped after {done} of {task.steps} steps; the same command goes on and writes the weights.")
-        return
+    network, about = learnt
     weights = given.loss_weights and ",".join(f"{name}={value}" for name, value in asdict(given.loss_weights).items())
     options = {"what": given.what, "profile": chosen.name, "seed": given.seed, "steps": given.steps}
     options |= {"model": given.model, "celeba": given.celeba, "loss-weights": weights}
@@ -299,14 +189,52 @@ def main(arguments: list[str] | None = None) -> None:
         "profile": chosen.name,
         "size": chosen.size,
         "seed": given.seed,
+        "command": command + " --further" * given.further,
+        **about,
+    }
+    for path in save_weights(given.what, chosen.name, network.state_dict(), metadata, given.out):
+        print(path)
+
+
+def _faces(given: argparse.Namespace, chosen: Profile) -> Faces | None:
+    """The pictures that the command line asks for, if they are not the profile's."""
+    return CelebA(given.celeba, "train", chosen.size) if given.celeba else None
+
+
+def _solve(given: argparse.Namespace, chosen: Profile, state: PartialState) -> tuple[nn.Module, dict]:
+    """The autoencoder that has a closed form, and how it was made."""
+    with state.main_process_first():
+        faces = _faces(given, chosen)
+        about = {} if faces else {"recipe": recipe()}
+        faces = faces or rendered_faces(chosen, given.seed)
+    torch.manual_seed(given.seed)
+    return LinearAutoencoder(chosen.size).fit(faces), about | {"data": describe(faces)}
+
+
+def _descend(given: argparse.Namespace, chosen: Profile, state: PartialState) -> tuple[nn.Module, dict] | None:
+    """The network of a task and how it was trained; nothing if the time was over first."""
+    with state.main_process_first():  # it draws or downloads, the others read
+        task = make_task(given.what, chosen, given.seed, given.steps, _faces(given, chosen), given.loss_weights)
+    if given.further:
+        same = {key: task.metadata[key] for key in ("model", "mofa") if key in task.metadata}
+        earlier, about = load_weights(given.what, chosen.name, size=chosen.size, **same)
+        task.objective.network.load_state_dict(earlier)
+        task.metadata["further_than"] = {key: about.get(key) for key in ("command", "steps", "further_than")}
+        task.metadata["further_than"]["weights"] = digest(earlier)
+    key = hashlib.sha256(json.dumps(task.metadata).encode()).hexdigest()[:8]
+    run = f"{given.what}_{chosen.name}_{given.seed}_{task.steps}_{key}"
+    course = train(task, cache_folder() / "training" / run, given.seed, given.minutes)
+    done = course[-1]["step"]
+    if done < task.steps:
+        if state.is_main_process:
+            print(f"Stopped after {done} of {task.steps} steps; the same command goes on and writes the weights.")
+        return None
+    about = {
         "steps": done,
         "precision": {"no": "float32"}.get(mixed_precision(), mixed_precision()),
         "quality": {name: value for name, value in course[-1].items() if name != "images_per_s"},
-        "command": command + " --further" * given.further,
-        **task.metadata,
     }
-    for path in save_weights(given.what, chosen.name, task.objective.network.state_dict(), metadata, given.out):
-        print(path)
+    return task.objective.network, about | task.metadata
 
 
 if __name__ == "__main__":

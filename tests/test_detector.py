@@ -11,7 +11,15 @@ from scipy.spatial.distance import jensenshannon
 from torch import nn
 
 from mofa_lib import Detector, RenderedFaces, load_detector, profiles
-from mofa_lib.detector import ReformingAutoencoder, build, calibrate, flagged, jensen_shannon, reconstruction_loss
+from mofa_lib.detector import (
+    LinearAutoencoder,
+    ReformingAutoencoder,
+    build,
+    calibrate,
+    flagged,
+    jensen_shannon,
+    reconstruction_loss,
+)
 from mofa_lib.identity import IdentityClassifier
 
 
@@ -177,22 +185,32 @@ def test_flags_are_scores_above_their_thresholds():
 # On weights
 
 
-def test_missing_weights_name_the_command(cache, monkeypatch):
+@pytest.mark.parametrize(("autoencoder", "what"), [("table1", "detector"), ("linear", "linear_autoencoder")])
+def test_missing_weights_name_the_command(cache, monkeypatch, autoencoder, what):
     monkeypatch.setitem(profiles.PROFILES, "gpu", replace(profiles.PROFILES["cpu"], name="gpu", weights="gpu"))
-    with pytest.raises(FileNotFoundError, match="--what detector --profile gpu"):
-        load_detector("gpu")
+    with pytest.raises(FileNotFoundError, match=f"--what {what} --profile gpu"):
+        load_detector("gpu", autoencoder)
 
 
-def test_the_shipped_detector_draws_faces_that_it_never_saw():
-    detector = load_detector("cpu")
-    where = detector.reconstruct.pixel_mean.device
-    images = RenderedFaces("test", 8, size=112).batch(slice(0, 8)).to(where)
+def test_other_autoencoders_are_refused():
+    with pytest.raises(ValueError, match="no autoencoder 'deep': choose table1 or linear"):
+        load_detector("cpu", "deep")
+
+
+@pytest.mark.parametrize(("autoencoder", "left"), [("table1", 0.4), ("linear", 0.05)])
+def test_the_shipped_detectors_draw_faces_that_they_never_saw(autoencoder, left):
+    detector = load_detector("cpu", autoencoder)
+    images = RenderedFaces("test", 8, size=112).batch(slice(0, 8)).to(profiles.device())
     with torch.no_grad():
         scores = detector.scores(images)
         drawn = detector.reconstruct(images)
     assert not detector.reconstruct.training
     average = images.mean(0, keepdim=True)
-    assert (drawn - images).square().mean() < 0.4 * (average - images).square().mean()
+    assert (drawn - images).square().mean() < left * (average - images).square().mean()
     for name, value in scores.items():
         assert value.shape == (8,) and value.isfinite().all() and (value > 0).all(), name
     assert scores["js"].max() <= math.log(2)
+
+
+def test_the_profile_recommends_an_autoencoder():
+    assert isinstance(load_detector("cpu").reconstruct, LinearAutoencoder)

@@ -18,11 +18,12 @@ import test_training
 import torch
 from test_training import FewFaces, small_task
 
-from mofa_lib import MoFA, load_morphable_model, training
+from mofa_lib import MoFA, load_morphable_model, tasks, training
 from mofa_lib.artifacts import load_tensors
 from mofa_lib.batches import Pictures
 from mofa_lib.objectives import MoFAObjective
-from mofa_lib.training import CHECKPOINT, Task, main, train
+from mofa_lib.tasks import Task
+from mofa_lib.training import CHECKPOINT, main, train
 
 LONG = 300  # steps of the training that is killed
 KILLS = 8
@@ -76,7 +77,7 @@ def one_of_two(folder: Path) -> None:
         (folder / "drawn").touch()
         return FewFaces(12, size)
 
-    training.RenderedFaces = draw
+    tasks.RenderedFaces = draw
     main(["--what", "mofa", "--profile", "smoke", "--steps", "2", "--out", str(folder / "weights")])
     train(mofa_task(), folder, seed=3, minutes=0.0)
     train(mofa_task(), folder, seed=3)

@@ -111,9 +111,9 @@ def hand_to_the_book(path: Path, ran) -> None:
     ("name", "switch"),
     [
         ("06_mofa", "live"),
-        ("06_mofa", "ablate"),
+        pytest.param("06_mofa", "ablate", marks=pytest.mark.slow),
         ("10_attack_results", "live"),
-        ("11_detection_results", "live"),
+        pytest.param("11_detection_results", "live", marks=pytest.mark.slow),
         ("12_defence_results", "live"),
     ],
 )

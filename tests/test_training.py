@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from mofa_lib import (
     load_pretrained,
     losses,
     profiles,
+    tasks,
     training,
 )
 from mofa_lib.alignment import five_points
@@ -25,9 +27,11 @@ from mofa_lib.batches import Codes, Pictures, StepSampler, mirrored
 from mofa_lib.camera import Camera
 from mofa_lib.detector import reconstruction_loss
 from mofa_lib.identity import CodeTrunk, IdentityClassifier, load_identity
+from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.objectives import DetectorObjective, IdentityObjective, MoFAObjective, Objective
-from mofa_lib.training import Task, encode_all, main, make_task, train
+from mofa_lib.tasks import Task, encode_all, make_task
+from mofa_lib.training import main, train
 
 STEPS = 12
 
@@ -83,7 +87,7 @@ def small_task(kind: str = "adamw", stop_after: int | None = None) -> Task:
         "adadelta": (profiles.profile("paper"), "mofa", 1.0),
         "sgd": (profiles.profile("paper"), "detector", 0.05),
     }[kind]
-    optimizer, schedule = training._optimizer(network, what, chosen, rate, STEPS)
+    optimizer, schedule = tasks._optimizer(network, what, chosen, rate, STEPS)
     data = Points(x, x @ torch.tensor([[1.0], [2.0], [-1.0]]) + 0.5)
     return Task(objective, data, 8, STEPS, optimizer, schedule, {})
 
@@ -397,14 +401,14 @@ def test_identity_minimises_cross_entropy(batch):
 def small_profile(cache, monkeypatch):
     """Profiles by the names gpu and smoke that train in a moment, without ImageNet's weights."""
     chosen = profiles.Profile(
-        "gpu", "gpu", 112, "anny", "small", "tiny", "resnet18", 2, 2, 4, 6, 5e-4, 4, 4, 1e-3, 8, 8
+        "gpu", "gpu", 112, "anny", "small", "tiny", "resnet18", "table1", 2, 2, 4, 6, 5e-4, 4, 4, 1e-3, 8, 8
     )
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
-    for module in (training.autoencoder, training.detector):
+    for module in (tasks.autoencoder, tasks.detector):
         build = module.build
         monkeypatch.setattr(module, "build", lambda chosen, pretrained=False, build=build: build(chosen))
-    build_on_images = training.identity.build_on_images
-    monkeypatch.setattr(training.identity, "build_on_images", lambda chosen, pretrained=False: build_on_images(chosen))
+    build_on_images = tasks.identity.build_on_images
+    monkeypatch.setattr(tasks.identity, "build_on_images", lambda chosen, pretrained=False: build_on_images(chosen))
     return chosen
 
 
@@ -421,6 +425,19 @@ def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys)
     assert mofa.encode(images).to_vector().any()
     assert all(value.isfinite().all() for value in detector.scores(images).values())
     assert load_identity("gpu", "images")(images).shape == (2, 2)
+
+
+def test_the_linear_autoencoder_needs_no_descent(cache, small_profile, monkeypatch, capsys):
+    monkeypatch.setattr(training, "LinearAutoencoder", partial(LinearAutoencoder, latent=3))
+    main(["--what", "linear_autoencoder", "--profile", "gpu", "--seed", "3"])
+    assert "linear_autoencoder_gpu-1of1" in capsys.readouterr().out
+    state, metadata = load_weights("linear_autoencoder", "gpu", size=112)
+    assert state["components"].shape == (3, 9408) and metadata["data"].startswith("4 pictures of 2 people")
+    assert metadata["command"] == "python -m mofa_lib.training --what linear_autoencoder --profile gpu --seed 3"
+    for option in (["--steps", "3"], ["--minutes", "1"], ["--further"]):
+        with pytest.raises(SystemExit):
+            main(["--what", "linear_autoencoder", "--profile", "gpu", *option])
+        assert "has a closed form" in capsys.readouterr().err
 
 
 def test_weights_go_where_they_are_asked_to(cache, small_profile, tmp_path):
@@ -505,7 +522,7 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
 
 
 def test_codes_of_a_whole_data_set(cache, small_profile):
-    mofa = training.autoencoder.build(small_profile).eval()
+    mofa = tasks.autoencoder.build(small_profile).eval()
     nn.init.normal_(mofa.head.weight, std=0.02)
     faces = RenderedFaces("train", 3, size=112)
     torch.testing.assert_close(encode_all(mofa, faces), mofa.encode(faces.batch(slice(0, 3))).to_vector().detach())

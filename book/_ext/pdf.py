@@ -2,7 +2,8 @@
 
 The articles of all pages, in the order of _toc.yml, become one document, so that links between chapters work in the
 PDF, too. Chromium prints it twice: only after the first time is it known on which page a chapter begins. Left out are
-what needs a click (the code that the site folds away) and what moves: a head is printed as its still picture.
+what needs a click (the code that the site folds away) and what moves: a head is printed as its still picture, a
+flipbook as the page it starts with.
 """
 
 import io

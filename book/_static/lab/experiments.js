@@ -62,8 +62,8 @@ const EXPERIMENTS = [
     see:
       "The thresholds are frozen: they were fixed on clean faces, before any attack. The three norms start at " +
       "what the drawing itself misses and move little. The two that ask what the picture means, JS and cosine, " +
-      "have more to say, but not about every pair; and JS never exceeds ln 2, so a threshold that lies there " +
-      "cannot be crossed. A score that starts near its threshold says little.",
+      "have more to say: the autoencoder cannot draw the perturbation, so what is read off its drawing is again " +
+      "the original. JS never exceeds ln 2, and a threshold near it is hard to cross; the cosine has more room.",
     settings: { epsilon: 0.05, rate: 0.1, clipInside: false, detector: true },
   },
   {
