@@ -1,5 +1,7 @@
 """The built book in a browser: every page works with no other server, and shows what it should."""
 
+import re
+
 import pytest
 from browsers import SITE, needs_chromium, violations
 
@@ -92,6 +94,14 @@ def test_axe_finds_nothing_grave(name, address, browser):
         found[scheme] = violations(page)
     page.close()
     assert found == {"light": [], "dark": []}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light(name):
+    """With the pictures that it shows; scripts and fonts are the same for all."""
+    page = SITE / name
+    pictures = {page.parent / found for found in re.findall(r'src="([^":]*_images/[^"]+)"', page.read_text("utf8"))}
+    assert sum(path.stat().st_size for path in (page, *pictures)) <= 1.5e6
 
 
 # What the lab fetches once its reader asks for it: graphs, and the programs that run and draw them.
