@@ -1,4 +1,4 @@
-"""Makes the large pictures of the finished site small: WebP, which holds a grid of faces in a fraction of PNG's bytes."""
+"""Makes the site's large pictures small: as WebP, a grid of faces takes a fraction of PNG's bytes."""
 
 from pathlib import Path
 
