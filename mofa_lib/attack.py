@@ -88,6 +88,11 @@ class Attacked:
     saved_distance: Float[Tensor, " B"]
     course: Float[Tensor, "S B"]
 
+    def _repr_html_(self) -> str:
+        from mofa_lib.displays import of_attack  # which knows this class
+
+        return of_attack(self)
+
 
 class LatentAttack:
     """Algorithm 1 by projection: Adam on a bounded perturbation that takes a picture's code toward its target's.

@@ -66,6 +66,11 @@ class FaceCode:
     def __len__(self) -> int:
         return len(self.shape)
 
+    def _repr_html_(self) -> str:
+        from mofa_lib.displays import of_code  # which knows this class
+
+        return of_code(self)
+
     def with_parts(self, **parts: Tensor) -> "FaceCode":
         """A copy in which the named parts are replaced."""
         return replace(self, **parts)

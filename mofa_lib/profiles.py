@@ -109,6 +109,7 @@ def check_parameters(**parameters: object) -> None:
     bounds = {
         "seed": (0, 2**31),
         "epsilon": (0.0, 1.0),
+        "cap": (0.001, 1.0),
         "steps": (1, 100_000),
         "pairs": (2, 10_000),
         "faces": (1, 10_000),

@@ -35,6 +35,11 @@ class Rendering:
         """The faces, clamped to [0, 1], pasted over pictures."""
         return torch.where(self.mask > 0, self.image.clamp(0, 1), images)
 
+    def _repr_html_(self) -> str:
+        from mofa_lib.displays import of_rendering  # which knows this class
+
+        return of_rendering(self)
+
 
 class FaceRenderer(nn.Module):
     """Model → pose → perspective → visibility → shading, as one differentiable module.

@@ -1,4 +1,4 @@
-"""For tests that need a browser: Debian's chromium, which draws WebGL on the CPU, and a server of files."""
+"""For tests that need a browser: Debian's chromium, which draws WebGL on the CPU, a server of files, and axe-core."""
 
 import functools
 import os
@@ -10,10 +10,33 @@ from pathlib import Path
 
 import pytest
 
-SITE = Path(__file__).parents[1] / "_build" / "html"
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "_build" / "html"
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"  # put there by `make book`
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium (Debian: apt install chromium; or set CHROMIUM)")
+
+
+# Nodes that others make, with what axe-core finds wrong with them.
+OTHERS = {
+    ".search-button-field, .theme-switch-button": "the theme's buttons have names beside the words that they show",
+    ".has-children > details > summary": "the theme's arrows in the table of contents have no names",
+    ".citation-list": "docutils' bibliography is a list whose items are of another role",
+    ".sig > dl": "Sphinx sets the parameters of a long signature as definitions without terms",
+}
+
+VIOLATIONS = """async (others) => {
+    const found = await axe.run({ exclude: others.map((other) => [other]) }, { iframes: false });
+    const grave = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+    return grave.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 300)}`));
+}"""
+
+
+def violations(frame) -> list[str]:
+    """What axe-core calls serious or critical in a page or frame of playwright, without its inner frames and OTHERS."""
+    frame.add_script_tag(path=AXE)
+    return frame.evaluate(VIOLATIONS, list(OTHERS))
 
 
 @contextmanager

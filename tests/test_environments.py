@@ -3,11 +3,13 @@
 import json
 import re
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -43,6 +45,33 @@ def test_the_library_pins_nothing():
         assert {specifier.operator for specifier in Requirement(line).specifier} == {">="}, line
 
 
+# Colab in August 2026, by os-info.txt and pip-freeze.txt of https://github.com/googlecolab/backend-info.
+COLAB = {
+    "python": "3.13.15", "accelerate": "1.14.0", "anywidget": "0.9.21", "click": "8.4.2", "huggingface-hub": "1.27.0",
+    "ipykernel": "6.17.1", "ipython": "7.34.0", "ipywidgets": "7.7.1", "jupyter-client": "7.4.9",
+    "matplotlib": "3.10.0", "msgpack": "1.2.1", "nbclient": "0.10.4", "nbformat": "5.11.1", "numpy": "2.1.3",
+    "pillow": "11.3.0", "psutil": "5.9.5", "requests": "2.32.4", "safetensors": "0.8.0", "scikit-image": "0.25.2",
+    "scikit-learn": "1.6.1", "scipy": "1.16.3", "tenacity": "9.1.4", "torch": "2.11.0", "torchvision": "0.26.0",
+    "tqdm": "4.67.3", "traitlets": "5.7.1", "typing-extensions": "4.16.0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("extra", ["compare", "photos", "sweep"])
+def test_colab_keeps_its_own_versions(extra):
+    """Neither the library with an extra, nor a package that comes along and that Colab lacks, asks for others."""
+    assert COLAB["python"] in SpecifierSet(PROJECT["requires-python"])
+    asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
+    for line in asked:  # it grows
+        requirement = Requirement(line)
+        name = canonicalize_name(requirement.name)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if name in COLAB:
+            assert COLAB[name] in requirement.specifier, line
+        elif name in PINS:
+            asked += [needed for needed in requires(name) or [] if needed not in asked]
+
+
 def test_conda_installs_the_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     python, _, pip = environment["dependencies"]
@@ -55,6 +84,7 @@ def test_conda_installs_the_lock():
 def test_npm_s_lock_keeps_no_addresses():
     text = (ROOT / "package-lock.json").read_text()
     assert "http" not in text
-    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    package = json.loads((ROOT / "package.json").read_text())
+    wanted = package["dependencies"] | package["devDependencies"]
     locked = json.loads(text)["packages"]
     assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted

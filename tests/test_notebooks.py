@@ -5,15 +5,21 @@ import json
 import os
 import re
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import papermill
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+DISTRIBUTIONS = packages_distributions()  # of installed modules
 ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))["repository"]["url"]
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -28,6 +34,7 @@ def test_runs_alone(path, tmp_path, monkeypatch):
     """And after it, in the same kernel, its exercise with a checker: the stub as it stands, then the solution."""
     folder = tmp_path / "empty"
     folder.mkdir()
+    out = {"out": str(tmp_path / "out")} if "out" in papermill.inspect_notebook(path) else {}
     # The environment variable also speaks to kernels that a chapter may start itself.
     monkeypatch.setenv("MOFA_PROFILE", "smoke")
     notebook = nbformat.read(path, as_version=4)
@@ -36,12 +43,14 @@ def test_runs_alone(path, tmp_path, monkeypatch):
     ran = papermill.execute_notebook(
         tmp_path / "with_exercise.ipynb",
         tmp_path / path.name,
-        parameters={"profile": "smoke"},
+        parameters={"profile": "smoke", **out},
         cwd=folder,
         progress_bar=False,
     )
     unsolved, solved = (printed(ran.cells.pop(k)).splitlines() for k in (-2, -1))
     hand_to_the_book(path, ran)
+    written = [file.name for file in (tmp_path / "out").glob("*")]
+    assert written == ["readings.json"] * (path.stem == "07_attack"), "without `live` the others write nothing"
     assert unsolved and "Right." not in unsolved, "a stub is not right, and its checker says so"
     assert "Right." in solved
 
@@ -179,6 +188,33 @@ def test_names_the_repository_once_and_rightly(path):
     for cell in cells:
         for address in re.findall(r"https://github\.com/[\w./-]+", cell.source):
             assert address.removesuffix(".git").rstrip("/") == ADDRESS
+
+
+@every_notebook
+def test_colab_installs_what_is_imported(path, monkeypatch):
+    """The first cell, run alone as Colab runs it, asks pip for the library and for all that it does not bring."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    commands = []
+    shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(system=commands.append))
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace())
+    for address in (ADDRESS, "https://github.com/me/my-copy"):
+        if address != ADDRESS:
+            monkeypatch.setenv("MOFA_REPOSITORY", address)
+        exec(cells[0].source, vars(shell).copy())
+        _, pip, what, repository, more = re.split(
+            r"^(pip install --quiet) '?((?:mofa_lib\[[\w,]+\] @ )?)git\+([^' ]+)'?", commands.pop()
+        )
+        assert pip and repository == address
+    extras = re.findall(r"\w+", what)[1:]
+    library = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    lines = [*library["dependencies"], *more.split()]
+    lines += [line for extra in extras for line in library["optional-dependencies"][extra]]
+    brought = {"mofa-lib", "ipython"} | {canonicalize_name(Requirement(line).name) for line in lines}
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    for module in {name.partition(".")[0] for name in imported} - sys.stdlib_module_names:
+        assert brought & {canonicalize_name(name) for name in DISTRIBUTIONS[module]}, module
 
 
 def test_every_notebook_is_in_the_book():

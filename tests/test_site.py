@@ -1,7 +1,9 @@
 """The built book in a browser: every page works with no other server, and shows what it should."""
 
+import re
+
 import pytest
-from browsers import SITE, needs_chromium
+from browsers import SITE, needs_chromium, violations
 
 PAGES = sorted(
     path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts
@@ -65,6 +67,41 @@ def test_page(name, address, browser):
     assert not broken
     assert not unnamed, "frames without a title"
     assert not mute, "pictures without an alternative text"
+
+
+# What is folded away is read as well.
+UNFOLD = """() => {
+    document.querySelectorAll("details").forEach((node) => { node.open = true; });
+    document.querySelectorAll(".toggle-hidden").forEach((node) => node.classList.remove("toggle-hidden"));
+}"""
+
+AT_REST = "() => document.getAnimations().every((animation) => animation.playState === 'finished')"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_grave(name, address, browser):
+    """In the light on a desk, and in the dark on a phone."""
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(f"{address}/{name}", wait_until="networkidle")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.evaluate(UNFOLD)
+    found = {}
+    for scheme, width in (("light", 1280), ("dark", 400)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_selector(f"html[data-theme={scheme}]")
+        page.wait_for_function(AT_REST)  # while something fades in it has little contrast
+        found[scheme] = violations(page)
+    page.close()
+    assert found == {"light": [], "dark": []}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_light(name):
+    """With the pictures that it shows; scripts and fonts are the same for all."""
+    page = SITE / name
+    pictures = {page.parent / found for found in re.findall(r'src="([^":]*_images/[^"]+)"', page.read_text("utf8"))}
+    assert sum(path.stat().st_size for path in (page, *pictures)) <= 1.5e6
 
 
 # What the lab fetches once its reader asks for it: graphs, and the programs that run and draw them.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from browsers import needs_chromium, served
+from browsers import needs_chromium, served, violations
 from PIL import Image
 
 from mofa_lib import show, viewer
@@ -333,6 +333,7 @@ def test_the_viewer_wears_the_page_around_it(width, tiny_model, visit):
     theme = "() => document.documentElement.dataset.theme"
     corners = [[0, 0, -1, -1], [0, -1, 0, -1]]
     assert inside.evaluate(theme) == "light" and (picture(page, inside)[*corners] == 255).all()
+    assert not violations(inside)
     page.evaluate("() => { document.documentElement.className = 'dark'; }")
     inside.wait_for_function(f"{theme[6:]} === 'dark'")
     assert (picture(page, inside)[*corners] == 0x12).all()  # the page shines through
