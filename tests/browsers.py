@@ -26,17 +26,21 @@ OTHERS = {
     ".sig > dl": "Sphinx sets the parameters of a long signature as definitions without terms",
 }
 
-VIOLATIONS = """async (others) => {
-    const found = await axe.run({ exclude: others.map((other) => [other]) }, { iframes: false });
+VIOLATIONS = """async ([others, rules]) => {
+    const chosen = rules.length ? { runOnly: rules } : {};
+    const found = await axe.run({ exclude: others.map((other) => [other]) }, { iframes: false, ...chosen });
     const grave = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
     return grave.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 300)}`));
 }"""
 
 
-def violations(frame) -> list[str]:
-    """What axe-core calls serious or critical in a page or frame of playwright, without its inner frames and OTHERS."""
+def violations(frame, *rules: str) -> list[str]:
+    """What axe-core calls serious or critical in a page or frame of playwright, without its inner frames and OTHERS.
+
+    By all of its rules, unless some are named.
+    """
     frame.add_script_tag(path=AXE)
-    return frame.evaluate(VIOLATIONS, list(OTHERS))
+    return frame.evaluate(VIOLATIONS, [list(OTHERS), rules])
 
 
 @contextmanager

@@ -14,7 +14,7 @@ def shrink(site: Path) -> None:
         if path.stat().st_size > LARGE:
             smaller = path.with_suffix(".webp")
             Image.open(path).save(smaller, quality=90, method=6)
-            replaced[path.name] = smaller.name
+            replaced[f"_images/{path.name}"] = f"_images/{smaller.name}"
             path.unlink()
     for page in site.rglob("*.html"):
         before = text = page.read_text(encoding="utf8")
