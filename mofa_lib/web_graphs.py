@@ -160,13 +160,11 @@ class _Normalised(nn.Module):
 
     def back(self, gradient: Tensor) -> Tensor:
         """Inputs have an even side where the stride is 2, and any side where it is 1."""
-        weight, stride, padding = self.convolution.weight, self.convolution.stride[0], self.convolution.padding[0]
         if isinstance(self.norm, nn.BatchNorm2d):
             scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
-            weight = weight * scale[:, None, None, None]
-        if stride == 1:  # the same as below, by the faster operator; both weights are constants of the graph
-            return F.conv2d(gradient, weight.flip(2, 3).transpose(0, 1), padding=weight.shape[2] - 1 - padding)
-        return F.conv_transpose2d(gradient, weight, None, stride, padding, output_padding=stride - 1)
+            gradient = gradient * scale[:, None, None]
+        stride, padding = self.convolution.stride[0], self.convolution.padding[0]
+        return F.conv_transpose2d(gradient, self.convolution.weight, None, stride, padding, output_padding=stride - 1)
 
 
 def _convolutions(block: ResidualBlock) -> nn.ModuleList:
