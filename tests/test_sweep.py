@@ -158,7 +158,8 @@ def test_a_chapter_s_own_bounds_are_asked_first(tmp_path, asked, options, messag
 
 @pytest.mark.parametrize("page", ["README.md", "book/guide_sweep.md", "mofa_lib/sweep.py"])
 def test_the_documented_command_is_accepted(page, tmp_path, asked, monkeypatch):
-    (line,) = re.findall(r"python -m mofa_lib\.sweep (book.*)", (ROOT / page).read_text(encoding="utf8"))
+    text = (ROOT / page).read_text(encoding="utf8").replace("\\\n", "")
+    (line,) = re.findall(r"python -m mofa_lib\.sweep (book.*)", text)
     notebook, folder, *options = shlex.split(line, comments=True)
     main([str(ROOT / notebook), str(tmp_path / folder), *options])
     assert {tuple(run) for run in asked} == {("epsilon", "cap", "seed")}
