@@ -19,10 +19,10 @@ export MOFA_PROFILE ?= cpu
 
 .DEFAULT_GOAL := help
 .PHONY: help find-python setup assets book pdf test slow-test site-test bench lint strip model results ablation weights \
-	rebuild-check check-all clean
+	rebuild-check colab-check check-all clean
 
 help:  ## this list
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The first interpreter of a right version that can make a virtual environment. (A pyenv shim may exist and not run.)
 find-python:
@@ -114,7 +114,10 @@ weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; res
 	    $(BIN)/python -m mofa_lib.training --what $$what --profile $(MOFA_PROFILE) --out mofa_lib/shipped/weights; \
 	done
 
-check-all: lint test slow-test book site-test rebuild-check  ## all that CI checks, and what takes longer
+colab-check: $(READY)  ## run every notebook with Colab's versions (10 minutes, 5 GB; PYTHON=python3.13 as in Colab)
+	python=$$($(MAKE) --silent find-python) && $(BIN)/python -m tests.colab "$$python"
+
+check-all: lint test slow-test book site-test rebuild-check colab-check  ## all that CI checks, and what takes longer
 
 clean:  ## remove what was built (keeps .venv)
 	rm -rf _build node_modules book/_static/vendor book/_static/lab/data .pytest_cache .ruff_cache
