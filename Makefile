@@ -78,7 +78,7 @@ slow-test: $(READY)  ## the tests that take minutes each
 site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the built site, and use its lab, in a browser
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py \
-	    --numprocesses 2 --junitxml=_build/junit/site.xml
+	    --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library: _build/bench.json
 	@mkdir -p _build
