@@ -2,8 +2,8 @@
 
     python -m tests.colab python3.13
 
-A virtual environment with Colab's packages (5 GB) is made in `_build/colab` and kept. Each notebook's first cell
-believes that it is in Colab and installs what it needs from this repository; Colab's packages must outlive that.
+A virtual environment with Colab's packages (5 GB) is made anew in `_build/colab`. Each notebook's first cell believes
+that it is in Colab and installs what it needs from this repository; Colab's packages must outlive that.
 """
 
 import os
@@ -24,7 +24,7 @@ STARTUP = FOLDER / "ipython" / "profile_default" / "startup" / "colab.py"
 
 def prepare(python: str) -> None:
     """Make the environment, with an empty `google.colab` that every kernel imports as it starts."""
-    subprocess.run([python, "-m", "venv", FOLDER / "venv"], check=True)
+    subprocess.run([python, "-m", "venv", "--clear", FOLDER / "venv"], check=True)
     pins = [f"{name}=={version}" for name, version in PACKAGES.items()]
     subprocess.run([BIN / "python", "-m", "pip", "install", "--quiet", "papermill", *pins], check=True)
     (packages,) = FOLDER.glob("venv/lib/python*/site-packages")
@@ -43,7 +43,7 @@ def run(notebook: str) -> bool:
     environment = os.environ | {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "IPYTHONDIR": str(FOLDER / "ipython"),
-        "MOFA_REPOSITORY": f"file://{ROOT}",
+        "MOFA_REPOSITORY": ROOT.as_uri(),
     }
     command = ["papermill", f"{notebook}.ipynb", "run.ipynb", "-k", "python3", "-p", "profile", "smoke"]
     with (alone / "log.txt").open("w") as log:

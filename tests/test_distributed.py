@@ -1,6 +1,7 @@
 """Training in several processes, and training that is killed: what ends up in the checkpoint.
 
-Run as a script, this file is one of two processes that share a training, or a process that kills trainings.
+Run as a script, this file is one of two processes that share a training, the one with which they are compared, or a
+process that kills trainings.
 """
 
 import multiprocessing
