@@ -73,7 +73,7 @@ test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
-	$(BIN)/python -m pytest tests/test_notebooks.py -m slow
+	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py -m slow
 
 site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the built site, and use its lab, in a browser
 	@mkdir -p _build/junit
