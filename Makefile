@@ -80,9 +80,10 @@ site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the b
 	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py \
 	    --junitxml=_build/junit/site.xml
 
-bench: $(READY)  ## time the library: _build/bench.json
+bench: $(READY)  ## time the library and a profile's training: _build/bench.json, _build/bench_training.json
 	@mkdir -p _build
 	$(BIN)/python -m tests.bench.run --out _build/bench.json
+	$(BIN)/python -m tests.bench.training --out _build/bench_training.json
 
 lint: $(READY)  ## ruff
 	$(BIN)/ruff check .

@@ -3,26 +3,20 @@
 python -m tests.bench.memory large
 """
 
-import re
 import sys
-from pathlib import Path
 
 import torch
 
 from mofa_lib import FaceCode, FaceRenderer, load_morphable_model
+from tests.bench.machine import forget_peak, resident
 from tests.bench.scenes import codes, large_model
-
-
-def resident(what: str) -> float:
-    """VmRSS (now) or VmHWM (the most so far), in megabytes."""
-    return int(re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def main() -> None:
     model, batch, size = (large_model(), 5, 224) if sys.argv[1] == "large" else (load_morphable_model(), 32, 112)
     renderer = FaceRenderer(model, size)
     vector = codes(model, batch).to_vector().requires_grad_()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    forget_peak()
     before = resident("VmRSS")
     for _ in range(3):
         rendering = renderer(FaceCode.from_vector(vector, model))

@@ -5,7 +5,6 @@ python -m tests.bench.run --out bench.json
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from mofa_lib.lighting import vertex_normals
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.raster import _visibility, rasterize
 from mofa_lib.studio import Studio
+from tests.bench.machine import machine
 from tests.bench.scenes import codes, large_model, on_screen, subdivide
 
 try:
@@ -161,12 +161,10 @@ def main() -> None:
     )
     memory = {"32 × 112²": peak_memory("default"), "5 × 224², large model": peak_memory("large")}
     print(f"peak memory of the renderer, forward + backward, in MB: {memory}")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    machine = {"device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
     if out:
-        save_json(out, {"machine": machine, "figures": figures, "sweep": linear, "renderer_peak_mb": memory})
+        save_json(out, {"machine": machine(), "figures": figures, "sweep": linear, "renderer_peak_mb": memory})
     else:
-        print(json.dumps(machine))
+        print(json.dumps(machine()))
 
 
 if __name__ == "__main__":
