@@ -105,7 +105,7 @@ results: $(READY)  ## recompute the result files: runs the chapters that make th
 	done
 	$(BIN)/python book/_ext/teaser.py
 
-ablation: $(READY)  ## train chapter 6's encoder seven times with a part left out, and measure what is lost (40 minutes)
+ablation: $(READY)  ## train chapter 6's encoder seven times with a part left out, and measure what is lost (15 to 40 minutes)
 	@mkdir -p _build/results
 	$(BIN)/papermill book/06_mofa.ipynb _build/results/06_ablation.ipynb --cwd _build/results \
 	    -p ablate True -p steps 20 -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results

@@ -58,13 +58,14 @@ const EXPERIMENTS = [
     question:
       "The detector's autoencoder has only seen clean faces. It draws the picture again, and five scores say " +
       "how much is different. Attack with the detector on. Which scores come near their thresholds? Does a " +
-      "smaller ε slip through?",
+      "smaller ε slip through, and which score sees a larger one?",
     see:
       "The thresholds are frozen: they were fixed on clean faces, before any attack. The three norms start at " +
       "what the drawing itself misses and move little. The two that ask what the picture means, JS and cosine, " +
       "have more to say: the autoencoder cannot draw the perturbation, so what is read off its drawing is again " +
-      "the original. JS never exceeds ln 2, and a threshold near it is hard to cross; the cosine has more room.",
-    settings: { epsilon: 0.05, rate: 0.1, clipInside: false, detector: true },
+      "the original. JS never exceeds ln 2, and a threshold near it leaves little room; the cosine has more. A " +
+      "large ε the L1 norm sees as well.",
+    settings: { epsilon: 0.02, rate: 0.1, clipInside: false, detector: true },
   },
   {
     title: "Does the face come back?",
