@@ -16,6 +16,7 @@ COPIES = (Tensor.copy_, Tensor.data.__set__, Tensor.grad.__set__)  # from one de
 BACKWARD = (Tensor.backward, torch.autograd.backward, torch.autograd.grad)  # the engine's own gradients are not marked
 TO_NUMPY = (Tensor.numpy, Tensor.__array__)
 INDEX = (Tensor.__getitem__, Tensor.__setitem__)
+SHAPES = (Tensor.view_as, Tensor.expand_as, Tensor.reshape_as)  # of the second they want no more than its shape
 
 
 class OnGPU(Tensor):
@@ -46,6 +47,8 @@ class Mode(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if func in SHAPES:
+            tensors = tensors[:1]
         marked = any(map(on_gpu, tensors))
         if func == Tensor.device.__get__:
             return GPU if marked else func(*args)

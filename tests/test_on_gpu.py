@@ -35,9 +35,9 @@ def test_it_allows_what_cuda_allows():
         loss.backward()
         values = torch.zeros(3, device="cuda")
         values[:2] = plain[:2].float()
-        for tensor in (x, loss, x.grad, values, torch.zeros_like(x), torch.randn(2).to(x)):
+        for tensor in (x, loss, x.grad, values, torch.zeros_like(x), torch.randn(2).to(x), x.view_as(plain)):
             assert tensor.device.type == "cuda" and tensor.is_cuda
-        for tensor in (plain, x.cpu(), x.detach().to("cpu"), torch.ones(2)):
+        for tensor in (plain, x.cpu(), x.detach().to("cpu"), torch.ones(2), plain.view_as(x)):
             assert tensor.device.type == "cpu" and not tensor.is_cuda
         assert x.grad.tolist() == [4.0, 12.0, 20.0] and values.cpu().numpy().tolist() == [0.0, 1.0, 0.0]
 
