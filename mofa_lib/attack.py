@@ -1,29 +1,43 @@
-"""The perturbation attack: a small change to a picture that moves its code to another face's. Derived in chapter 7."""
+"""The perturbation attack: a small change to a picture that moves its code to another face's.
 
+Derived in chapter 7.
+"""
+
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
+from mofa_lib.displays import counted, html_table, strips
 from mofa_lib.face_code import GROUPS, FaceCode
+from mofa_lib.faces import check_images
 from mofa_lib.morphable import MorphableModel
 
 Code = TypeVar("Code", FaceCode, Tensor)
 
-# λ of Eq. 1 (Teng 2021, section 4.1). The paper has no term for the translation: a weight for it can be given.
-WEIGHTS = {"shape": 0.01, "expression": 0.01, "appearance": 1.0, "rotation": 0.05, "illumination": 1.5}
+# λ of Eq. 1 (Teng 2021, section 4.1). The paper has no term for the translation: a weight for it
+# can be given.
+WEIGHTS = {
+    "shape": 0.01,
+    "expression": 0.01,
+    "appearance": 1.0,
+    "rotation": 0.05,
+    "illumination": 1.5,
+}
 READINGS = ("unit_cap", "literal", "clip_after")
 
 
 class CodeDistance:
     """Δ of Eq. 1: weighted mean absolute differences of the groups of two codes.
 
-    Each group's term is λ · mean(σᵢ |Δᵢ|); σ is the column norm of the model's basis for shape, expression and
-    appearance, and 1 for pose and light. Groups that the model does not have are skipped.
+    Each group's term is λ · mean(σᵢ |Δᵢ|); σ is the column norm of the model's basis for shape,
+    expression and appearance, and 1 for pose and light. Groups that the model does not have are
+    skipped.
 
     Args:
         model: the face model behind the codes.
@@ -31,42 +45,60 @@ class CodeDistance:
         sigma: False sets every σ to 1 (an ablation).
     Raises:
         ValueError: a weight is negative or names no group, or there is none.
+    Examples:
+        >>> from dataclasses import replace
+        >>> from mofa_lib import CodeDistance, FaceCode, load_morphable_model
+        >>> model = load_morphable_model()
+        >>> code = FaceCode.mean(model)
+        >>> brighter = replace(code, illumination=code.illumination + 0.1)
+        >>> CodeDistance(model)(code, brighter)  # 0.1 in every coefficient, λ = 1.5
+        tensor([0.1500])
+
     Source: Teng 2021, Eq. 1; derived in chapter 7.
     """
 
-    def __init__(self, model: MorphableModel, weights: Mapping[str, float] = WEIGHTS, sigma: bool = True):
+    def __init__(
+        self, model: MorphableModel, weights: Mapping[str, float] = WEIGHTS, sigma: bool = True
+    ):
         if not weights or min(weights.values()) < 0:
             raise ValueError(f"Eq. 1 needs weights, none of them negative, got {dict(weights)}.")
         unknown = set(weights) - set(GROUPS)
         if unknown:
-            raise ValueError(f"No group of the code is called {sorted(unknown)[0]!r}: choose from {', '.join(GROUPS)}.")
+            raise ValueError(
+                f"No group of the code is called {sorted(unknown)[0]!r}: "
+                f"choose from {', '.join(GROUPS)}."
+            )
         self.weights = dict(weights)
-        self.sigma = {}
+        self.sigma = {}  # by group; a group that is missing has σ = 1
         if sigma:
-            self.sigma = {group: getattr(model, f"{group}_sigma") for group in ("shape", "expression", "appearance")}
+            for group in ("shape", "expression", "appearance"):
+                self.sigma[group] = getattr(model, f"{group}_sigma")
 
     def by_group(self, code: FaceCode) -> dict[str, Float[Tensor, "B _"]]:
         """λ · σ · code / n for each group: coordinates in which Δ is an L1 distance."""
-        found = {}
+        scaled = {}
         for group, weight in self.weights.items():
-            part = getattr(code, group)
-            if part.shape[1]:
-                sigma = self.sigma.get(group)
-                found[group] = (weight / part.shape[1]) * (part if sigma is None else part * sigma.to(part))
-        return found
+            part = getattr(code, group)  # (B, n)
+            count = part.shape[1]
+            if not count:  # the model has no such group
+                continue
+            if group in self.sigma:
+                part = part * self.sigma[group].to(part)
+            scaled[group] = (weight / count) * part
+        return scaled
 
     def coordinates(self, code: FaceCode) -> Float[Tensor, "B N"]:
         """The same of all groups, one after the other."""
         return torch.cat(list(self.by_group(code).values()), 1)
 
     def terms(self, a: FaceCode, b: FaceCode) -> dict[str, Float[Tensor, " B"]]:
-        """The weighted terms by group."""
+        """The weighted terms of Δ by group."""
         a, b = self.by_group(a), self.by_group(b)
         return {group: (a[group] - b[group]).abs().sum(1) for group in a}
 
     def __call__(self, a: FaceCode, b: FaceCode) -> Float[Tensor, " B"]:
         """The sum of the terms."""
-        return sum(self.terms(a, b).values())
+        return sum(self.terms(a, b).values())  # Eq. 1, Δ
 
 
 @dataclass(frozen=True)
@@ -78,8 +110,9 @@ class Attacked:
         perturbation: what was added, after clamping to [0, 1].
         distance: to the target (or, of an untargeted attack, to the original), at the best iterate.
         saved_distance: the same for the pictures as a file keeps them, with 8 bits.
-        course: smallest objective so far, before the first step and after each one: the distance (of an untargeted
-            attack minus the distance) plus the penalty. After an early end its last value is repeated.
+        course: smallest objective so far, before the first step and after each one: the distance
+            (of an untargeted attack minus the distance) plus the penalty. After an early end its
+            last value is repeated.
     """
 
     images: Float[Tensor, "B 3 H W"]
@@ -89,32 +122,120 @@ class Attacked:
     course: Float[Tensor, "S B"]
 
     def _repr_html_(self) -> str:
-        from mofa_lib.displays import of_attack  # which knows this class
+        """The first pictures before and after, what was added, and how far that has led."""
+        change = self.perturbation.detach().float().abs()
+        largest = float(change.max()) if len(change) else 0.0
+        times = round(1 / max(largest, 1 / 255))  # the largest change is drawn white
+        pictures = {
+            "original": self.images - self.perturbation,
+            "adversarial": self.images,
+            f"|δ| × {times}": times * change,
+        }
+        return html_table(self._caption(), strips(pictures))
 
-        return of_attack(self)
+    def _caption(self) -> str:
+        """What was changed and how far that has led, in words."""
+        count = counted(len(self.images), "picture")
+        if not len(self.images):
+            return f"Attacked: {count}"
+        linf = _grey_levels(self.perturbation)
+        linf_saved = _grey_levels(quantize(self.images) - (self.images - self.perturbation))
+        first, last = _mean(self.course[0]), _mean(self.course[-1])
+        return (
+            f"Attacked: {count}, L∞ {linf:.3g}/255, saved {linf_saved:.3g}/255; "
+            f"mean loss {first:.3g} → {last:.3g} in {counted(len(self.course) - 1, 'step')}; "
+            f"mean distance once saved {_mean(self.saved_distance):.3g}"
+        )
+
+
+@dataclass
+class _Best:
+    """The best iterate of each picture so far, while an attack runs.
+
+    Attributes:
+        images: the pictures, clamped to [0, 1].
+        distance: theirs.
+        objective: theirs, which decides what is best.
+        reached: which pictures are content: they stay as they are.
+        course: the objective after each step.
+    """
+
+    images: Float[Tensor, "B 3 H W"]
+    distance: Float[Tensor, " B"]
+    objective: Float[Tensor, " B"]
+    reached: Bool[Tensor, " B"]
+    course: list[Float[Tensor, " B"]]
+
+    @classmethod
+    def start(cls, images: Float[Tensor, "B 3 H W"]) -> "_Best":
+        """Nothing has been tried."""
+        infinite = torch.full_like(images[:, 0, 0, 0], torch.inf)  # (B,)
+        return cls(
+            images=images.clone(),
+            distance=infinite.clone(),
+            objective=infinite,
+            reached=torch.zeros_like(infinite, dtype=torch.bool),
+            course=[],
+        )
+
+    def keep(self, images: Tensor, distance: Tensor, objective: Tensor) -> None:
+        """Take over the iterates that are better than all before."""
+        objective = objective.detach()
+        better = (objective < self.objective) & ~self.reached
+        self.objective = torch.where(better, objective, self.objective)
+        self.distance = torch.where(better, distance.detach(), self.distance)
+        self.images[better] = images.detach()[better].clamp(0, 1)
+        self.course.append(self.objective)
+
+
+def _grey_levels(change: Tensor) -> float:
+    """The largest change of any pixel value, L∞, in 1/255."""
+    return 255 * float(change.detach().float().abs().max())
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.detach().float().mean())
 
 
 class LatentAttack:
-    """Algorithm 1 by projection: Adam on a bounded perturbation that takes a picture's code toward its target's.
+    """Algorithm 1 by projection: Adam on a bounded perturbation that takes codes to their targets.
 
-    The perturbation is bound · u with u in [−1, 1]. After every step u is projected: to that box, and to where the
-    picture stays in [0, 1]. A clip inside the graph would kill the gradient (chapter 7 shows how). The best iterate is
-    kept. Without a target the code moves away from its own, starting at one random point of the box.
+    The perturbation is bound · u with u in [−1, 1]. After every step u is projected: to that box,
+    and to where the picture stays in [0, 1]. A clip inside the graph would kill the gradient
+    (chapter 7 shows how). The best iterate is kept. Without a target the code moves away from its
+    own, starting at one random point of the box.
 
     Args:
-        encode: maps images to codes; frozen, in eval mode. If it is random, the best iterate may be a lucky draw.
+        encode: maps images to codes; frozen, in eval mode. If it is random, the best iterate may be
+            a lucky draw.
         distance: maps the codes of a batch and those of their targets to (B,).
-        epsilon: ε. Under the default reading, the bound of the perturbation (L∞, pixel values in [0, 1]).
+        epsilon: ε. Under the default reading, the bound of the perturbation (L∞, pixel values in
+            [0, 1]).
         steps: iterations; the paper takes 50.
-        rate: Adam's learning rate, on u = d / cap; under "clip_after" on d. (The paper's 0.1 on d is five of its caps.)
+        rate: Adam's learning rate, on u = d / cap; under "clip_after" on d. (The paper's 0.1 on d
+            is five of its caps.)
         cap: U = −L of the paper; None is a cap of 1.
-        reading: "unit_cap" (ε is the bound), "literal" ε · clip(d, ±cap), or "clip_after" clip(ε · d, ±cap).
+        reading: "unit_cap" (ε is the bound), "literal" ε · clip(d, ±cap), or "clip_after" clip(ε ·
+            d, ±cap).
         penalty: λ_pert, on the mean magnitude of the clipped d.
-        goal: a distance with which one is content: a picture that is so near (untargeted: so far), before it is saved,
-            stays as it is, and a batch ends early when all are. None goes on to the last step. Excludes a penalty.
+        goal: a distance with which one is content: a picture that is so near (untargeted: so far),
+            before it is saved, stays as it is, and a batch ends early when all are. None goes on to
+            the last step. Excludes a penalty.
         batch: pictures at a time; more of them are attacked one batch after the other.
     Raises:
         ValueError: an argument is out of range, or two do not go together.
+    Examples:
+        >>> import torch
+        >>> from mofa_lib import CodeDistance, LatentAttack, load_pretrained
+        >>> mofa = load_pretrained("cpu")
+        >>> originals, targets = torch.rand(2, 1, 3, 112, 112).to(mofa.scales.device)
+        >>> attack = LatentAttack(mofa.encode, CodeDistance(mofa.model), epsilon=0.05, steps=3)
+        >>> result = attack(originals, targets)
+        >>> result.images.shape
+        torch.Size([1, 3, 112, 112])
+        >>> bool(result.perturbation.abs().max() <= 0.05 + 1e-6)
+        True
+
     Source: Teng 2021, Algorithm 1; derived in chapter 7.
     """
 
@@ -133,22 +254,38 @@ class LatentAttack:
         batch: int = 50,
     ):
         if reading not in READINGS:
-            raise ValueError(f"There is no reading {reading!r}: choose one of {', '.join(READINGS)}.")
+            raise ValueError(
+                f"There is no reading {reading!r}: choose one of {', '.join(READINGS)}."
+            )
         if (cap is None) != (reading == "unit_cap"):
-            raise ValueError('The readings "literal" and "clip_after" need a cap, "unit_cap" has none.')
+            raise ValueError(
+                'The readings "literal" and "clip_after" need a cap, "unit_cap" has none.'
+            )
         if goal is not None and penalty:
-            raise ValueError("A goal is a distance, so it cannot be combined with a penalty: give one of the two.")
+            raise ValueError(
+                "A goal is a distance, so it cannot be combined with a penalty: "
+                "give one of the two."
+            )
         if epsilon < 0 or steps < 0 or rate <= 0 or batch < 1 or (cap is not None and cap <= 0):
             raise ValueError(
                 "ε and steps must not be negative, rate, cap and batch positive: "
                 f"{epsilon}, {steps}, {rate}, {cap}, {batch}."
             )
-        self.encode, self.distance, self.steps, self.penalty = encode, distance, steps, penalty
-        self.goal, self.batch = goal, batch
-        self.epsilon, self.cap, self.reading = epsilon, cap, reading
+
+        self.encode = encode
+        self.distance = distance
+        self.epsilon = epsilon
+        self.steps = steps
         self.rate = rate
-        if reading == "clip_after":  # Adam's step on d is a step of ε · rate on the picture, ε · rate / cap on u
+        if reading == "clip_after":
+            # Adam's step on d is a step of ε · rate on the picture, of ε · rate / cap on u.
             self.rate = rate * epsilon / cap
+        self.cap = cap
+        self.reading = reading
+        self.penalty = penalty
+        self.goal = goal
+        self.batch = batch
+        self._has_warned = False
 
     @property
     def bound(self) -> float:
@@ -157,75 +294,132 @@ class LatentAttack:
             return self.cap if self.epsilon else 0.0  # clip(0 · d) is 0
         return self.epsilon * (self.cap or 1)
 
-    def __call__(self, images: Float[Tensor, "N 3 H W"], targets: Tensor | FaceCode | None = None) -> Attacked:
-        """Attack pictures: each toward the target beside it or, without targets, away from its own code.
+    def __call__(
+        self, images: Float[Tensor, "N 3 H W"], targets: Tensor | FaceCode | None = None
+    ) -> Attacked:
+        """Attack pictures, each toward its own target or, without targets, away from its code.
 
         Args:
             images: RGB in [0, 1].
-            targets: as many pictures, or codes as `encode` gives them (not of four axes, which pictures have).
+            targets: as many pictures, or codes as `encode` gives them (not of four axes, which
+                pictures have).
         Raises:
-            ValueError: the images are no batch of pictures, or there are not as many targets, or of another size.
+            ValueError: the images are no batch of pictures, or there are not as many targets, or of
+                another size.
         """
-        images = _checked(images)
-        if targets is not None and (
-            targets.shape != images.shape if _are_pictures(targets) else len(targets) != len(images)
-        ):
-            found = tuple(targets.shape) if _are_pictures(targets) else f"{len(targets)} codes"
-            raise ValueError(f"Each picture needs its target, got {tuple(images.shape)} and {found}.")
-        batches = [slice(i, i + self.batch) for i in range(0, len(images) or 1, self.batch)]
-        bar = tqdm(batches, desc=f"attack, L∞ {255 * self.bound:.3g}/255", unit="batch", disable=len(batches) < 2)
-        parts = [self._attack(images[some], None if targets is None else targets[some]) for some in bar]
-        *rest, course = zip(*(vars(part).values() for part in parts), strict=True)
-        return Attacked(*map(torch.cat, rest), torch.cat(course, 1))
+        check_images(images)
+        _check_targets(images, targets)
+
+        batches = images.detach().split(self.batch)
+        if targets is None:
+            target_batches = [None] * len(batches)
+        else:
+            target_batches = _in_batches(targets, self.batch)
+        name = f"attack, L∞ {255 * self.bound:.3g}/255"
+        bar = tqdm(batches, desc=name, unit="batch", disable=len(batches) < 2)
+        results = []
+        for batch, target_batch in zip(bar, target_batches, strict=True):
+            results.append(self._attack(batch, target_batch))
+
+        return Attacked(
+            images=torch.cat([result.images for result in results]),
+            perturbation=torch.cat([result.perturbation for result in results]),
+            distance=torch.cat([result.distance for result in results]),
+            saved_distance=torch.cat([result.saved_distance for result in results]),
+            course=torch.cat([result.course for result in results], 1),
+        )
 
     def _attack(self, images: Tensor, targets: Tensor | FaceCode | None) -> Attacked:
-        """One batch."""
-        sign, start = 1, torch.zeros_like(images)
-        if targets is None:  # away from the own code, where the distance has no gradient: begin beside it
-            sign, targets = -1, images
+        """Algorithm 1 on one batch."""
+        low, high = self._box(images)
+        start, target, sign = self._start(images, targets)
+        u = start.clamp(low, high).requires_grad_()  # (B, 3, H, W)
+        optimizer = torch.optim.Adam([u], lr=self.rate)
+        best = _Best.start(images)
+
+        for step in range(self.steps + 1):
+            attacked = images + self.bound * u  # I_a = I + ε · Clip(d, L, U)
+            distance = self.distance(self.encode(attacked), target)
+            objective = sign * distance + self._magnitude(u)  # Eq. 1, with λ_pert
+            best.keep(attacked, distance, objective)
+            if step == self.steps or self._is_content(best, sign):
+                break
+            (u.grad,) = torch.autograd.grad(objective.sum(), u)
+            self._warn_of_nothing(u.grad, step)
+            optimizer.step()
+            u.data = u.data.clamp(low, high)  # the projection, in place of the clip
+
+        with torch.no_grad():
+            saved_distance = self.distance(self.encode(quantize(best.images)), target)
+        left = self.steps + 1 - len(best.course)  # steps that an early end has saved
+        return Attacked(
+            images=best.images,
+            perturbation=best.images - images,
+            distance=best.distance,
+            saved_distance=saved_distance,
+            course=torch.stack(best.course + left * [best.objective]),  # (steps + 1, B)
+        )
+
+    def _box(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Between what u may move: −1 and 1, and where the picture reaches black and white."""
+        unit = max(self.bound, 1e-12)
+        low = (-images / unit).clamp(min=-1)
+        high = ((1 - images) / unit).clamp(max=1)
+        return low, high
+
+    @torch.no_grad()
+    def _start(self, images: Tensor, targets: Tensor | FaceCode | None) -> tuple[Tensor, Code, int]:
+        """The first u, the code to come to or to leave, and the sign of the distance in Eq. 1."""
+        if targets is None:
+            # At the own code the distance has no gradient: begin beside it.
             noise = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(0))
             start = (2 * noise - 1).to(images).expand_as(images)
-        with torch.no_grad():
-            target = self.encode(targets) if _are_pictures(targets) else targets
-        unit = max(self.bound, 1e-12)
-        low, high = (-images / unit).clamp(min=-1), ((1 - images) / unit).clamp(max=1)
-        u = start.clamp(low, high).requires_grad_()
-        optimizer = torch.optim.Adam([u], lr=self.rate)
-        best = torch.full_like(images[:, 0, 0, 0], torch.inf)
-        best_images, best_distance, course = images.clone(), best.clone(), []
-        reached = torch.zeros_like(best, dtype=torch.bool)
-        for step in range(self.steps + 1):
-            attacked = images + self.bound * u
-            distance = self.distance(self.encode(attacked), target)
-            objective = sign * distance + self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
-            better = (objective.detach() < best) & ~reached
-            best = torch.where(better, objective.detach(), best)
-            best_distance = torch.where(better, distance.detach(), best_distance)
-            best_images[better] = attacked.detach()[better].clamp(0, 1)
-            course.append(best)
-            if self.goal is not None:
-                reached = sign * best_distance <= sign * self.goal
-                if reached.all():
-                    break
-            if step < self.steps:
-                (u.grad,) = torch.autograd.grad(objective.sum(), u)
-                optimizer.step()
-                u.data = u.data.clamp(low, high)
-        course += [best] * (self.steps + 1 - len(course))
-        with torch.no_grad():
-            saved_distance = self.distance(self.encode(quantize(best_images)), target)
-        return Attacked(best_images, best_images - images, best_distance, saved_distance, torch.stack(course))
+            return start, self.encode(images), -1
+        target = self.encode(targets) if _are_pictures(targets) else targets
+        return torch.zeros_like(images), target, 1
+
+    def _magnitude(self, u: Tensor) -> Float[Tensor, " B"] | float:
+        """λ_pert times the mean magnitude of the clipped d."""
+        return self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
+
+    def _is_content(self, best: _Best, sign: int) -> bool:
+        """Whether all pictures are as near, or as far, as the goal asks."""
+        if self.goal is None:
+            return False
+        best.reached = sign * best.distance <= sign * self.goal
+        return bool(best.reached.all())
+
+    def _warn_of_nothing(self, gradient: Tensor, step: int) -> None:
+        """Once, if the very first step has no direction: then no further step will have one."""
+        if step > 0 or not self.bound or not len(gradient) or self._has_warned:
+            return
+        lowest, highest = gradient.aminmax()
+        if lowest == 0 and highest == 0:
+            self._has_warned = True
+            warnings.warn(
+                "Every gradient of the attack is zero at its first step, so it will not move. "
+                "Does encode round, detach or saturate? Or are the pictures their own targets?",
+                stacklevel=4,  # the line that calls the attack
+            )
 
 
-def _checked(images: Tensor) -> Tensor:
-    """A batch of pictures, without its graph."""
-    images = images.detach()
-    if images.ndim != 4:
-        raise ValueError(f"An attack takes a batch of pictures (B, 3, H, W), got {tuple(images.shape)}.")
-    low, high = (float(value) for value in images.aminmax()) if images.numel() else (0.0, 0.0)
-    if not (low >= -1e-4 and high <= 1 + 1e-4):  # also catches NaN
-        raise ValueError(f"The pictures of an attack must lie in [0, 1], got values from {low:.3g} to {high:.3g}.")
-    return images
+def _check_targets(images: Tensor, targets: Tensor | FaceCode | None) -> None:
+    """Refuse targets that do not belong to the pictures."""
+    if targets is None:
+        return
+    if _are_pictures(targets):
+        fits = targets.shape == images.shape
+        given = tuple(targets.shape)
+    else:
+        fits = len(targets) == len(images)
+        given = f"{len(targets)} codes"
+    if not fits:
+        raise ValueError(f"Each picture needs its target, got {tuple(images.shape)} and {given}.")
+
+
+def _in_batches(targets: Tensor | FaceCode, batch: int) -> list[Tensor | FaceCode]:
+    """Targets in the batches of their pictures; no targets are one empty batch."""
+    return [targets[first : first + batch] for first in range(0, len(targets) or 1, batch)]
 
 
 def _are_pictures(targets: Tensor | FaceCode) -> bool:
@@ -240,29 +434,41 @@ def pgd(
     rate: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "B 3 H W"]:
-    """Steps up the sign of the gradient of a loss, projected to the box of size ε around the picture and to [0, 1].
+    """Steps up the sign of the gradient of a loss, projected to the box of size ε and to [0, 1].
+
+    The picture is in the middle of the box.
 
     Args:
         loss: maps images to (B,); it is increased. To approach a target, give minus a distance.
         images: RGB in [0, 1].
         epsilon: L∞ bound of the perturbation, on the scale [0, 1].
         steps: iterations.
-        rate: length of a step; by default 2.5 ε / steps, with which every corner of the box can be reached.
+        rate: length of a step; by default 2.5 ε / steps, with which every corner of the box can be
+            reached.
         generator: draws the start from the box; None starts at the pictures.
     Returns:
-        The last iterate. A loss that is flat at the pictures, as a distance to their own codes is, needs a generator.
+        The last iterate. A loss that is flat at the pictures, as a distance to their own codes is,
+            needs a generator.
     Raises:
         ValueError: ε is negative, there is no step, or the images are no batch of pictures.
     Source: Madry et al. 2018; derived in chapter 2.
     """
     if epsilon < 0 or steps < 1:
-        raise ValueError(f"ε must not be negative and there must be a step, got ε {epsilon} and {steps} steps.")
-    rate = 2.5 * epsilon / steps if rate is None else rate
-    attacked = images = _checked(images)
-    low, high = (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+        raise ValueError(
+            f"ε must not be negative and there must be a step, got ε {epsilon} and {steps} steps."
+        )
+    check_images(images)
+    if rate is None:
+        rate = 2.5 * epsilon / steps
+
+    images = images.detach()
+    low = (images - epsilon).clamp(min=0)
+    high = (images + epsilon).clamp(max=1)
+    attacked = images
     if generator is not None:
         drawn = torch.rand(images.shape, generator=generator, device=generator.device).to(images)
         attacked = torch.lerp(low, high, drawn)
+
     for _ in range(steps):
         attacked = attacked.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(attacked).sum(), attacked)
@@ -273,7 +479,18 @@ def pgd(
 def fgsm(
     loss: Callable[[Tensor], Float[Tensor, " B"]], images: Float[Tensor, "B 3 H W"], epsilon: float
 ) -> Float[Tensor, "B 3 H W"]:
-    """One step of length ε up the sign of the gradient of a loss, clamped to [0, 1]. Arguments as those of `pgd`.
+    """One step of length ε up the sign of the gradient of a loss, clamped to [0, 1].
+
+    Arguments and errors are those of `pgd`.
+
+    Examples:
+        >>> import torch
+        >>> from mofa_lib import fgsm
+        >>> def brightness(images):
+        ...     return images.mean((1, 2, 3))
+        >>> images = torch.full((1, 3, 2, 2), 0.5)
+        >>> fgsm(brightness, images, epsilon=0.1).unique()
+        tensor([0.6000])
 
     Source: Goodfellow et al. 2014; derived in chapter 2.
     """
@@ -283,3 +500,19 @@ def fgsm(
 def quantize(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
     """Round to the 256 grey levels that a saved picture has."""
     return (255 * images).round() / 255
+
+
+def random_signs(
+    images: Float[Tensor, "B 3 H W"], epsilon: float, generator: torch.Generator
+) -> Float[Tensor, "B 3 H W"]:
+    """The control beside every attack: +ε or −ε at random on every value, clamped to [0, 1].
+
+    It is as large as an attack that uses its whole bound, and points nowhere. Derived in chapter 2.
+
+    Args:
+        images: RGB in [0, 1].
+        epsilon: size of the change of each value, on the scale [0, 1].
+        generator: on the CPU, so that a seed means the same signs on every device.
+    """
+    signs = 2 * torch.randint(0, 2, images.shape, generator=generator) - 1  # −1 or 1
+    return (images + epsilon * signs.to(images)).clamp(0, 1)

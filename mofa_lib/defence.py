@@ -19,22 +19,33 @@ def gaussian_noise(
         images: RGB in [0, 1].
         alpha: standard deviation of the noise on the same scale.
         generator: on the CPU, so that a seed means the same noise on every device.
+    Raises:
+        ValueError: α is negative.
+    Source: Teng 2021, Eq. 7; derived in chapter 9.
     """
     if alpha < 0:
         raise ValueError(f"The noise needs α ≥ 0, got {alpha}.")
     noise = torch.randn(images.shape, generator=generator).to(images)
-    return (images + alpha * noise).clamp(0, 1)
+    return (images + alpha * noise).clamp(0, 1)  # Eq. 7
 
 
-def recovery(clean: FaceCode, attacked: FaceCode, defended: FaceCode) -> dict[str, Float[Tensor, " B"]]:
+def recovery(
+    clean: FaceCode, attacked: FaceCode, defended: FaceCode
+) -> dict[str, Float[Tensor, " B"]]:
     """How much of the attack on each group of the code a defence undoes.
 
-    1 is a full return to the clean code, 0 no help, negative harm: 1 − ‖z_def − z‖₁ / ‖z_att − z‖₁.
+    For each picture it is 1 − ‖z_def − z‖₁ / ‖z_att − z‖₁: 1 is a full return to the clean code,
+    0 no help, negative harm.
+
+    Args:
+        clean: z, the codes of the pictures.
+        attacked: z_att, of the attacked pictures.
+        defended: z_def, of the attacked pictures behind the defence.
     """
-    result = {}
+    undone = {}
     for group in GROUPS:
         truth = getattr(clean, group)
         before = (getattr(attacked, group) - truth).abs().sum(1)
         after = (getattr(defended, group) - truth).abs().sum(1)
-        result[group] = 1 - after / before.clamp(min=1e-9)
-    return result
+        undone[group] = 1 - after / before.clamp(min=1e-9)
+    return undone

@@ -1,4 +1,7 @@
-"""An autoencoder that has only seen normal faces, and the scores by which an attack shows. Derived in chapter 8."""
+"""An autoencoder that has only seen normal faces, and the scores by which an attack shows.
+
+Derived in chapter 8.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,14 +12,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mofa_lib.artifacts import load_weights
-from mofa_lib.autoencoder import PIXEL_MEAN, PIXEL_STD, backbone, check_images, load_pretrained
+from mofa_lib.autoencoder import load_pretrained
+from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode
-from mofa_lib.identity import IdentityClassifier, load_identity
+from mofa_lib.faces import check_images
+from mofa_lib.identity import IdentityClassifier, cosine_similarity, load_identity
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.profiles import Profile, device, profile
 
-LATENT = 1024
-CHANNELS = {112: (256, 128, 128, 64, 3), 224: (256, 128, 128, 64, 32, 3)}  # of the deconvolutions, Table 1
+LATENT = 1024  # numbers between encoder and decoder: 256 channels of 2 × 2
+
+# Table 1: kernel and channels of each transposed convolution; all have stride 2 and padding 1. The
+# side of the map grows from 2 to 7, 14, 28, 56, 112, 224; pictures of 112 pixels need one layer
+# less.
+TABLE_1 = {
+    224: [(7, 256), (4, 128), (4, 128), (4, 64), (4, 32), (4, 3)],
+    112: [(7, 256), (4, 128), (4, 128), (4, 64), (4, 3)],
+}
 
 
 class ReformingAutoencoder(nn.Module):
@@ -33,43 +45,73 @@ class ReformingAutoencoder(nn.Module):
 
     def __init__(self, size: int = 112, encoder: str = "resnet18", pretrained: bool = False):
         super().__init__()
-        if size not in CHANNELS:
+        if size not in TABLE_1:
             raise ValueError(f"Table 1's chain gives the sizes 112 and 224, not {size}.")
         self.size = size
         self.backbone, features = backbone(encoder, pretrained)
         self.latent = nn.Linear(features, LATENT)
-        layers, inside = [], 256
-        for i, outside in enumerate(CHANNELS[size]):
-            layers.append(nn.ConvTranspose2d(inside, outside, 7 if i == 0 else 4, stride=2, padding=1))
-            if outside != 3:
+
+        layers, inside = [], LATENT // 4  # channels of the 2 × 2 map
+        for kernel, outside in TABLE_1[size]:
+            layers.append(nn.ConvTranspose2d(inside, outside, kernel, stride=2, padding=1))
+            if outside != 3:  # not behind the last, which draws the picture
                 layers += [nn.BatchNorm2d(outside), nn.ReLU(inplace=True)]
             inside = outside
         self.decoder = nn.Sequential(*layers, nn.Sigmoid())
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1024"]:
         """h(I), the picture in 1024 numbers."""
         check_images(images, self.size)
-        normal = ((images - self.pixel_mean) / self.pixel_std).contiguous(memory_format=torch.channels_last)
-        return self.latent(self.backbone(normal))
+        features = self.backbone(normalized(images))  # (B, F)
+        return self.latent(features)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """g(h(I)): the nearest thing to the picture that the autoencoder can draw."""
-        latent = self.encode(images)
-        drawn = self.decoder(latent.unflatten(1, (256, 2, 2)).contiguous(memory_format=torch.channels_last))
+        small = self.encode(images).unflatten(1, (LATENT // 4, 2, 2))  # (B, 256, 2, 2)
+        drawn = self.decoder(small.contiguous(memory_format=torch.channels_last))  # (B, 3, H, W)
         return drawn.float().clamp(0, 1)
 
 
-def reconstruction_loss(images: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
-    """Eq. 2 for each picture: the ℓ2 norm, not squared, with a small floor in the root."""
-    return ((images - drawn).square().sum((1, 2, 3)) + 1e-6).sqrt()
+def reconstruction_loss(
+    images: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"]
+) -> Float[Tensor, " B"]:
+    """Eq. 2 for each picture: the ℓ2 norm, not squared, with a small floor in the root.
+
+    Source: Teng 2021, Eq. 2; derived in chapter 8.
+    """
+    squares = (images - drawn).square().sum((1, 2, 3))
+    return (squares + 1e-6).sqrt()  # Eq. 2; at 0 the root has no derivative
+
+
+def reconstruction_error(
+    images: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"], p: float
+) -> Float[Tensor, " B"]:
+    """The plain p-norm of the difference between each picture and its reconstruction.
+
+    Args:
+        images: RGB in [0, 1].
+        drawn: their reconstructions.
+        p: 1, 2 or infinity.
+    Source: Teng 2021, Eq. 3; derived in chapter 8.
+    """
+    return (images - drawn).flatten(1).norm(p, 1)  # Eq. 3
+
+
+def kullback_leibler(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
+    """Kullback–Leibler divergence of probability rows, in nats; with a floor for log 0.
+
+    Source: Teng 2021, Eq. 5; derived in chapter 8.
+    """
+    return (p * (p.clamp(min=1e-12) / q.clamp(min=1e-12)).log()).sum(1)  # Eq. 5
 
 
 def jensen_shannon(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
-    """Eq. 4–6: Jensen–Shannon divergence of probability rows, in nats, between 0 and ln 2."""
-    middle = (p + q) / 2
-    divergence = sum((x * (x.clamp(min=1e-12) / middle.clamp(min=1e-12)).log()).sum(1) for x in (p, q)) / 2
+    """Jensen–Shannon divergence of probability rows, in nats, between 0 and ln 2.
+
+    Source: Teng 2021, Eq. 4 and 6; derived in chapter 8.
+    """
+    middle = (p + q) / 2  # Eq. 6
+    divergence = (kullback_leibler(p, middle) + kullback_leibler(q, middle)) / 2  # Eq. 4
     return divergence.clamp(0.0, math.log(2))
 
 
@@ -81,21 +123,40 @@ class Detector(nn.Module):
         classifier: f, the identity classifier whose opinions before and after are compared.
         encode: maps images to the codes that `classifier` reads.
         temperature: of the softmax in the JS score.
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mofa_lib import Detector, IdentityClassifier
+        >>> def blur(images):  # stands for an autoencoder
+        ...     return torch.nn.functional.avg_pool2d(images, 3, stride=1, padding=1)
+        >>> trunk = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 256))
+        >>> opinions = IdentityClassifier(trunk, identities=5).eval()
+        >>> detector = Detector(blur, opinions, encode=lambda images: images)
+        >>> scores = detector.scores(torch.rand(4, 3, 8, 8))
+        >>> {name: tuple(score.shape) for name, score in scores.items()}
+        {'l1': (4,), 'l2': (4,), 'linf': (4,), 'js': (4,), 'cosine': (4,)}
+
     Source: Teng 2021, section 3.3; the JS score is MagNet's (Meng and Chen 2017).
     """
 
     def __init__(
-        self, reconstruct: Callable, classifier: IdentityClassifier, encode: Callable, temperature: float = 1.0
+        self,
+        reconstruct: Callable,
+        classifier: IdentityClassifier,
+        encode: Callable,
+        temperature: float = 1.0,
     ):
         super().__init__()
-        self.reconstruct, self.classifier, self.encode = reconstruct, classifier, encode
+        self.reconstruct = reconstruct
+        self.classifier = classifier
+        self.encode = encode
         self.temperature = temperature
 
     def scores(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, " B"]]:
         """Scores by name, a number for each picture; the higher, the more suspicious.
 
-        l1, l2 and linf are plain norms of the difference to the reconstruction (Eq. 3), js the divergence of f's
-        opinions (Eq. 4–6), cosine one minus the similarity of f's features.
+        l1, l2 and linf are plain norms of the difference to the reconstruction (Eq. 3), js the
+        divergence of f's opinions (Eq. 4–6), cosine one minus the similarity of f's features.
         """
         drawn = self.reconstruct(images)
         return self.compare(images, drawn, self.encode(images), self.encode(drawn))
@@ -104,31 +165,37 @@ class Detector(nn.Module):
         self, images: Tensor, drawn: Tensor, before: FaceCode | Tensor, after: FaceCode | Tensor
     ) -> dict[str, Float[Tensor, " B"]]:
         """The scores, from pictures, their reconstructions and the codes of both."""
-        difference = (images - drawn).flatten(1)
-        p, q = (F.softmax(self.classifier(code) / self.temperature, 1) for code in (before, after))
-        features = (self.classifier.features(code) for code in (before, after))
+        f = self.classifier
+        p = F.softmax(f(before) / self.temperature, 1)
+        q = F.softmax(f(after) / self.temperature, 1)
         return {
-            "l1": difference.norm(1, 1),
-            "l2": difference.norm(2, 1),
-            "linf": difference.norm(torch.inf, 1),
+            "l1": reconstruction_error(images, drawn, 1),
+            "l2": reconstruction_error(images, drawn, 2),
+            "linf": reconstruction_error(images, drawn, torch.inf),
             "js": jensen_shannon(p, q),
-            "cosine": 1 - F.cosine_similarity(*features, dim=1),
+            "cosine": 1 - cosine_similarity(f.features(before), f.features(after)),
         }
 
 
 def calibrate(benign: Float[Tensor, " N"], false_positives: float = 0.05) -> float:
-    """The threshold that at most this share of new benign scores will exceed, without looking at an attack.
+    """The threshold that at most this share of new benign scores will exceed.
 
-    It is the ⌈(n+1)(1−α)⌉-th smallest calibration score (split conformal prediction).
+    It is the ⌈(n+1)(1−α)⌉-th smallest calibration score (split conformal prediction), chosen
+    without looking at an attack.
 
+    Args:
+        benign: scores of pictures that nobody attacked and that the training has not seen.
+        false_positives: α, the share.
     Raises:
         ValueError: too few scores for so small a rate.
     """
-    rank = math.ceil((len(benign) + 1) * (1 - false_positives) - 1e-9)  # 55.000000000000004 means 55
+    # A little less, because 55.000000000000004 means 55.
+    rank = math.ceil((len(benign) + 1) * (1 - false_positives) - 1e-9)
     if not 1 <= rank <= len(benign):
+        least = math.ceil(1 / max(false_positives, 1e-9)) - 1
         raise ValueError(
             f"{len(benign)} calibration scores cannot fix a rate of {false_positives}: "
-            f"take at least {math.ceil(1 / max(false_positives, 1e-9)) - 1}."
+            f"take at least {least}."
         )
     return float(benign.sort().values[rank - 1])
 
@@ -143,18 +210,29 @@ def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -
 
     Args:
         name: a profile or its name.
-        autoencoder: `table1`, or `linear` (a `LinearAutoencoder`), which draws better where there was little time to
-            train; without it, the one that the profile recommends.
+        autoencoder: `table1`, or `linear` (a `LinearAutoencoder`), which draws better where there
+            was little time to train; without it, the one that the profile recommends.
     Raises:
         FileNotFoundError, ValueError: as `load_pretrained`.
+    Examples:
+        >>> import torch
+        >>> from mofa_lib import load_detector
+        >>> detector = load_detector("cpu")
+        >>> images = torch.rand(2, 3, 112, 112).to(detector.classifier.last.weight.device)
+        >>> list(detector.scores(images))
+        ['l1', 'l2', 'linf', 'js', 'cosine']
     """
-    chosen = profile(name)
-    autoencoder = autoencoder or chosen.autoencoder
-    if autoencoder not in ("table1", "linear"):
+    settings = profile(name)
+    autoencoder = autoencoder or settings.autoencoder
+    if autoencoder == "table1":
+        reform, trained = build(settings), "detector"
+    elif autoencoder == "linear":
+        reform, trained = LinearAutoencoder(settings.size), "linear_autoencoder"
+    else:
         raise ValueError(f"There is no autoencoder {autoencoder!r}: choose table1 or linear.")
-    reform = build(chosen) if autoencoder == "table1" else LinearAutoencoder(chosen.size)
-    what = "detector" if autoencoder == "table1" else "linear_autoencoder"
-    reform.load_state_dict(load_weights(what, chosen.weights, size=chosen.size)[0])
+
+    state, _ = load_weights(trained, settings.weights, size=settings.size)
+    reform.load_state_dict(state)
     reform.eval().requires_grad_(False).to(device())
     return Detector(reform, load_identity(name), load_pretrained(name).encode)
 

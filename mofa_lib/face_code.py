@@ -1,15 +1,31 @@
 """The semantic vector z of a face, with a name for each part. Derived in chapter 6."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mofa_lib.displays import counted, html_table, norms
 from mofa_lib.morphable import MorphableModel
 
 GROUPS = ("shape", "expression", "appearance", "rotation", "translation", "illumination")
-SYMBOLS = {"shape": "α", "expression": "δ", "appearance": "β", "rotation": "T", "translation": "t", "illumination": "γ"}
+SYMBOLS = {
+    "shape": "α",
+    "expression": "δ",
+    "appearance": "β",
+    "rotation": "T",
+    "translation": "t",
+    "illumination": "γ",
+}
+UNITS = {
+    "shape": "σ",
+    "expression": "σ",
+    "appearance": "σ",
+    "rotation": "rad",
+    "translation": "mm",
+    "illumination": "",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,14 @@ class FaceCode:
         appearance: β, standard deviations.
         rotation: T, (pitch, yaw, roll) in radians.
         translation: t, mm.
-        illumination: γ, 3 × 9 spherical-harmonic coefficients, RGB-major, added to white ambient light.
+        illumination: γ, 3 × 9 spherical-harmonic coefficients, RGB-major, added to white ambient
+            light.
+    Examples:
+        >>> from mofa_lib import FaceCode, load_morphable_model
+        >>> code = FaceCode.mean(load_morphable_model())
+        >>> code.to_vector().shape
+        torch.Size([1, 257])
+
     Source: Teng 2021, section 3.1.
     """
 
@@ -41,35 +64,41 @@ class FaceCode:
             ValueError: the vectors' length does not fit the model.
         """
         sizes = group_sizes(model)
-        if z.ndim != 2 or z.shape[1] != sum(sizes):
+        length = sum(sizes)
+        if z.ndim != 2 or z.shape[1] != length:
             raise ValueError(
-                f"A code for {model!r} is a batch of vectors of length {sum(sizes)}, got {tuple(z.shape)}."
+                f"A code for {model!r} is a batch of vectors of length {length}, "
+                f"got {tuple(z.shape)}."
             )
-        return cls(*z.split(sizes, 1))
+        parts = dict(zip(GROUPS, z.split(sizes, 1), strict=True))
+        return cls(**parts)
 
     @classmethod
     def mean(cls, model: MorphableModel, batch: int = 1) -> "FaceCode":
         """z = 0: the mean face, frontal, at the camera's distance, in white ambient light."""
-        return cls.from_vector(model.mean_shape.new_zeros(batch, sum(group_sizes(model))), model)
+        zeros = model.mean_shape.new_zeros(batch, sum(group_sizes(model)))  # (B, N)
+        return cls.from_vector(zeros, model)
+
+    @property
+    def parts(self) -> dict[str, Float[Tensor, "B _"]]:
+        """The six parts by the names of their groups, in the order of GROUPS."""
+        return {group: getattr(self, group) for group in GROUPS}
 
     def to_vector(self) -> Float[Tensor, "B N"]:
         """All parts in order, one row a face."""
-        return torch.cat([getattr(self, group) for group in GROUPS], 1)
+        return torch.cat(list(self.parts.values()), 1)
 
     def __getitem__(self, index) -> "FaceCode":
         """The same parts for some faces of the batch; an integer keeps the batch axis."""
-        if isinstance(index, int) and not -len(self) <= index < len(self):
-            raise IndexError(f"There are {len(self)} faces; there is no face {index}.")
-        rows = slice(index, index + 1 or None) if isinstance(index, int) else index
-        return FaceCode(*(getattr(self, field.name)[rows] for field in fields(self)))
+        rows = index
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"There are {len(self)} faces; there is no face {index}.")
+            rows = slice(index, index + 1 or None)  # None: −1 is the last, and 0 would be none
+        return FaceCode(**{group: part[rows] for group, part in self.parts.items()})
 
     def __len__(self) -> int:
         return len(self.shape)
-
-    def _repr_html_(self) -> str:
-        from mofa_lib.displays import of_code  # which knows this class
-
-        return of_code(self)
 
     def with_parts(self, **parts: Tensor) -> "FaceCode":
         """A copy in which the named parts are replaced."""
@@ -77,9 +106,18 @@ class FaceCode:
 
     def detach(self) -> "FaceCode":
         """The same values, cut from the graph."""
-        return FaceCode(*(getattr(self, field.name).detach() for field in fields(self)))
+        return FaceCode(**{group: part.detach() for group, part in self.parts.items()})
+
+    def _repr_html_(self) -> str:
+        """The groups: symbol, shape, and Euclidean norm, as a mean over the faces and its range."""
+        rows = []
+        for group, part in self.parts.items():
+            norm = f"{norms(part)} {UNITS[group]}"
+            rows.append([group, SYMBOLS[group], str(tuple(part.shape)), norm])
+        caption = f"FaceCode: {counted(len(self), 'face')}"
+        return html_table(caption, rows, heads=("group", "symbol", "shape", "norm"))
 
 
 def group_sizes(model: MorphableModel) -> list[int]:
     """Lengths of the six parts for a model, in the order of GROUPS."""
-    return [*model.sizes, 3, 3, 27]
+    return [*model.sizes, 3, 3, 27]  # then three angles, three mm, nine numbers a channel of light

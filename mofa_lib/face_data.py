@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mofa_lib.alignment import five_point_template
-from mofa_lib.photo_session import SPLITS, PhotoSession
+from mofa_lib.studio.session import SPLITS, PhotoSession
 
 
 @dataclass(frozen=True)
@@ -20,11 +19,13 @@ class Face:
         image: RGB in [0, 1], on the 8-bit grid.
         identity: number of the person; equal numbers within a data set are the same person.
         landmarks: the 68 iBUG points, pixels.
-        skin: 1 where the picture shows the bare face, 0 on hair, glasses, hands, things and background.
+        skin: 1 where the picture shows the bare face, 0 on hair, glasses, hands, things and
+            background.
         vertices: the face with its expression in the model's topology, mm, not posed.
-        illumination: 3 × 9 coefficients, in the renderer's convention, that come nearest to the lamps.
-        attributes: age, gender, weight, african, asian, caucasian, each in [0, 1]; glasses, sunglasses, hat, long_hair,
-            0 or 1; lightness of the skin in [0, 1]; yaw in radians.
+        illumination: 3 × 9 coefficients, in the renderer's convention, that come nearest to the
+            lamps.
+        attributes: age, gender, weight, african, asian, caucasian, each in [0, 1]; glasses,
+            sunglasses, hat, long_hair, 0 or 1; lightness of the skin in [0, 1]; yaw in radians.
     """
 
     image: Float[Tensor, "3 H W"]
@@ -37,10 +38,11 @@ class Face:
 
 
 class RenderedFaces(Dataset):
-    """Pictures of people who do not exist, with identities and ground truth; drawn once, then read from the cache.
+    """Pictures of people who do not exist, with identities and ground truth.
 
-    The splits share no identity: train, validation, calibration (benign pictures that set thresholds), test. A drawing
-    that was interrupted goes on where it stopped; every part of the cache is checked before it is used.
+    They are drawn once, then read from the cache. A drawing that was interrupted goes on where it
+    stopped; every part of the cache is checked before it is used. The splits share no identity:
+    train, validation, calibration (benign pictures that set thresholds), test.
 
     Args:
         split: one of the four names above.
@@ -68,15 +70,20 @@ class RenderedFaces(Dataset):
             raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
         if count < 1 or size < 8 or per_identity < 1 or seed < 0:
             raise ValueError(
-                f"RenderedFaces needs count ≥ 1, size ≥ 8, per_identity ≥ 1 and seed ≥ 0, "
+                "RenderedFaces needs count ≥ 1, size ≥ 8, per_identity ≥ 1 and seed ≥ 0, "
                 f"got {count}, {size}, {per_identity} and {seed}."
             )
-        self._session = PhotoSession(split, count, seed, size, per_identity, plain)
-        self.seed, self.size, self.per_identity = seed, size, per_identity
+        self.seed = seed
+        self.size = size
+        self.per_identity = per_identity
         self.identities: Int[Tensor, " N"] = torch.arange(count) // per_identity
+
+        self._session = PhotoSession(split, count, seed, size, per_identity, plain)
         self._session.complete()
-        pictures = self._session.cache.open()
-        self.images, self.landmarks, self._skin = (torch.from_numpy(array) for array in pictures.values())
+        arrays = self._session.cache.open()
+        self.images = torch.from_numpy(arrays["images"])  # (N, 3, H, W), uint8
+        self.landmarks = torch.from_numpy(arrays["landmarks"])  # (N, 68, 2)
+        self._skin = torch.from_numpy(arrays["skin"])  # (N, H, W)
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -84,16 +91,17 @@ class RenderedFaces(Dataset):
     def __getitem__(self, index: int) -> Face:
         if not 0 <= index < len(self):
             raise IndexError(f"There are {len(self)} faces; there is no face {index}.")
-        studio, person = self._session.studio, self._session.person(index // self.per_identity)
+        studio = self._session.studio
+        person = self._session.person(index // self.per_identity)
         shot = studio.shot(self._session.rng(index))
         return Face(
-            self.batch([index])[0],
-            int(self.identities[index]),
-            self.landmarks[index],
-            self.skin([index])[0],
-            studio.face(person, shot)[studio.shapes.model_vertices],
-            studio.light(person, shot, five_point_template(self.size), self.size),
-            studio.attributes(person, shot),
+            image=self.batch([index])[0],
+            identity=int(self.identities[index]),
+            landmarks=self.landmarks[index],
+            skin=self.skin([index])[0],
+            vertices=studio.face(person, shot)[studio.shapes.model_vertices],
+            illumination=studio.light(person, shot, self.size),
+            attributes=studio.attributes(person, shot),
         )
 
     def batch(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B 3 H W"]:
@@ -101,18 +109,34 @@ class RenderedFaces(Dataset):
         return self.images[indices].float() / 255
 
     def skin(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B H W"]:
-        """1 where these pictures show the bare face: where a face model has something to explain."""
+        """1 where a picture shows the bare face: where a face model has something to explain."""
         return self._skin[indices].float()
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
-        """Indices of `count` originals and as many targets that show other people, without repetition of a pair."""
+        """Originals, and as many targets that show other people; no pair comes twice.
+
+        Args:
+            count: number of pairs.
+        Returns:
+            Indices of the originals and of the targets, (count,) each.
+        Raises:
+            ValueError: the pictures do not make as many pairs.
+        """
         people = self.identities.numpy()
         possible = len(self) ** 2 - int(np.square(np.bincount(people)).sum())
         if not possible:
-            raise ValueError("Pairs of original and target need pictures of at least two people: raise count.")
+            raise ValueError(
+                "Pairs of original and target need pictures of at least two people: raise count."
+            )
         if count > possible:
-            raise ValueError(f"{len(self)} pictures make {possible} pairs, not {count}: raise the number of pictures.")
-        rng, pairs, turn = np.random.default_rng([self.seed, 77]), [], 0
+            raise ValueError(
+                f"{len(self)} pictures make {possible} pairs, not {count}: "
+                "raise the number of pictures."
+            )
+
+        rng = np.random.default_rng([self.seed, 77])
+        pairs = []
+        turn = 0
         while len(pairs) < count:  # in each turn every picture meets its next stranger
             for original in rng.permutation(len(self)):
                 strangers = np.flatnonzero(people != people[original])
@@ -120,5 +144,6 @@ class RenderedFaces(Dataset):
                     order = np.random.default_rng([self.seed, 77, original]).permutation(strangers)
                     pairs.append((original, order[turn]))
             turn += 1
-        original, target = torch.tensor(np.array(pairs)).unbind(1)
-        return original, target
+
+        originals, targets = torch.tensor(np.array(pairs)).unbind(1)  # (count, 2)
+        return originals, targets

@@ -1,19 +1,21 @@
-"""Who is it? Softmax over training identities, on codes and on images; cosine similarity. Derived in chapter 10."""
+"""Who is it? Softmax over training identities, on codes and on images; cosine similarity.
 
-from collections.abc import Callable
+Derived in chapter 10.
+"""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mofa_lib.artifacts import digest, load_weights
-from mofa_lib.autoencoder import PIXEL_MEAN, PIXEL_STD, backbone, check_images
+from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode
+from mofa_lib.faces import check_images
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.profiles import Profile, device, profile
 
-WIDTH = 256
+WIDTH = 256  # of the features
 
 
 class IdentityClassifier(nn.Module):
@@ -36,17 +38,24 @@ class IdentityClassifier(nn.Module):
 
     def forward(self, faces: FaceCode | Tensor) -> Float[Tensor, "B N"]:
         """Logits of the training identities."""
-        return self.last(F.dropout(torch.relu(self.trunk(faces)), 0.3, self.training))
+        features = torch.relu(self.features(faces))  # (B, 256)
+        return self.last(F.dropout(features, 0.3, self.training))
 
 
 class CodeTrunk(nn.Module):
-    """Features from the semantic vector z, standardised over the training set."""
+    """Features from the semantic vector z, standardised over the training set.
+
+    Args:
+        length: of z.
+    """
 
     def __init__(self, length: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(length))
         self.register_buffer("deviation", torch.ones(length))
-        self.layers = nn.Sequential(nn.Linear(length, 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, WIDTH))
+        self.layers = nn.Sequential(
+            nn.Linear(length, 512), nn.ReLU(), nn.Dropout(0.3), nn.Linear(512, WIDTH)
+        )
 
     def forward(self, code: FaceCode | Tensor) -> Tensor:
         z = code.to_vector() if isinstance(code, FaceCode) else code
@@ -54,43 +63,50 @@ class CodeTrunk(nn.Module):
 
 
 class ImageTrunk(nn.Module):
-    """Features straight from the picture, without a face model."""
+    """Features straight from the picture, without a face model.
+
+    Args:
+        size: image side in pixels.
+        encoder: name of the backbone, see `backbone`.
+        pretrained: start the backbone from ImageNet's weights.
+    """
 
     def __init__(self, size: int, encoder: str, pretrained: bool = False):
         super().__init__()
         self.size = size
         self.backbone, features = backbone(encoder, pretrained)
         self.embed = nn.Linear(features, WIDTH)
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256"]:
         check_images(images, self.size)
-        normal = (images - self.pixel_mean) / self.pixel_std
-        return self.embed(self.backbone(normal.contiguous(memory_format=torch.channels_last))).float()
+        features = self.backbone(normalized(images))  # (B, F)
+        return self.embed(features).float()
 
 
 def cosine_similarity(a: Float[Tensor, "B N"], b: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
-    """Eq. 8."""
-    return F.cosine_similarity(a, b, dim=1)
+    """Eq. 8: the cosine of the angle between the features of two faces.
+
+    Source: Teng 2021, Eq. 8; derived in chapter 10.
+    """
+    return F.cosine_similarity(a, b, dim=1)  # Eq. 8
 
 
-def verification_pairs(identities: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine similarities of all pairs of pictures: of the same person, and of different people."""
+def verification_pairs(
+    identities: Int[Tensor, " N"], features: Float[Tensor, "N F"]
+) -> tuple[Float[Tensor, " S"], Float[Tensor, " D"]]:
+    """Cosine similarities of all pairs of pictures: of the same person, and of different people.
+
+    Args:
+        identities: who is in each picture.
+        features: what is compared.
+    Returns:
+        Two lists of numbers in [−1, 1]; each pair counts once.
+    """
     unit = F.normalize(features, dim=1)
-    similar = unit @ unit.T
+    similar = unit @ unit.T  # (N, N), Eq. 8 for all pairs at once
     same = identities[:, None] == identities[None]
-    above = torch.ones_like(same).triu(1)
+    above = torch.ones_like(same).triu(1)  # each pair once, nobody with themselves
     return similar[same & above], similar[~same & above]
-
-
-def equal_error_threshold(same: Float[Tensor, " S"], different: Float[Tensor, " D"]) -> tuple[float, float]:
-    """The similarity at which as many friends are refused as strangers let in, and that error rate."""
-    candidates = torch.cat([same, different]).unique()
-    refused = torch.searchsorted(same.sort().values, candidates) / len(same)
-    let_in = 1 - torch.searchsorted(different.sort().values, candidates) / len(different)
-    best = int((refused - let_in).abs().argmin())
-    return float(candidates[best]), float((refused[best] + let_in[best]) / 2)
 
 
 def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityClassifier:
@@ -102,28 +118,31 @@ def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityCla
     Raises:
         FileNotFoundError, ValueError: as `load_pretrained`.
     """
-    what = {"codes": "identity", "images": "face_identity"}
-    if on not in what:
+    if on not in ("codes", "images"):
         raise ValueError(f'An identity classifier reads "codes" or "images", not {on!r}.')
-    chosen = profile(name)
-    wanted = {}
-    if on == "codes":  # of one face model and one encoder
-        mofa = digest(load_weights("mofa", chosen.weights)[0])
-        wanted = {"model": load_morphable_model(chosen.model).digest, "mofa": mofa}
-    state, _ = load_weights(what[on], chosen.weights, size=chosen.size, **wanted)
-    people = len(state["last.bias"])
-    trunk = CodeTrunk(len(state["trunk.mean"])) if on == "codes" else ImageTrunk(chosen.size, chosen.classifier)
-    classifier = IdentityClassifier(trunk, people)
+    settings = profile(name)
+
+    if on == "codes":  # they are of one face model and one encoder
+        mofa, _ = load_weights("mofa", settings.weights)
+        model = load_morphable_model(settings.model)
+        state, _ = load_weights(
+            "identity",
+            settings.weights,
+            size=settings.size,
+            model=model.digest,
+            mofa=digest(mofa),
+        )
+        trunk = CodeTrunk(len(state["trunk.mean"]))
+    else:
+        state, _ = load_weights("face_identity", settings.weights, size=settings.size)
+        trunk = ImageTrunk(settings.size, settings.classifier)
+
+    classifier = IdentityClassifier(trunk, identities=len(state["last.bias"]))
     classifier.load_state_dict(state)
     return classifier.eval().requires_grad_(False).to(device())
 
 
 def build_on_images(chosen: Profile, pretrained: bool = False) -> IdentityClassifier:
     """The classifier of pictures as a profile wants it, untrained."""
-    return IdentityClassifier(ImageTrunk(chosen.size, chosen.classifier, pretrained), chosen.identities)
-
-
-@torch.no_grad()
-def in_batches(function: Callable, images: Tensor, batch: int = 50) -> Tensor:
-    """`function` of many pictures, some at a time, put together again."""
-    return torch.cat([function(images[i : i + batch]) for i in range(0, len(images), batch)])
+    trunk = ImageTrunk(chosen.size, chosen.classifier, pretrained)
+    return IdentityClassifier(trunk, chosen.identities)

@@ -1,11 +1,12 @@
 """Readers of the face models that others publish under licences of their own: Basel and FLAME.
 
-Each gives the tensors of a `MorphableModel` by the file's own formula, in millimetres and colours in [0, 1], with
-0-based triangles. `model_files` finds out which reader is due, and does the rest. In all of these files x runs to the
-viewer's right, y up and z toward the viewer, as in the book.
+Each gives the tensors of a `MorphableModel` by the file's own formula, in millimetres and colours
+in [0, 1], with 0-based triangles. `model_files` finds out which reader is due, and does the rest.
+In all of these files x runs to the viewer's right, y up and z toward the viewer, as in the book.
 
-FLAME comes as `generic_model.pkl`. Opening a pickle runs whatever its author put inside, so it is never opened here.
-Convert it once, in a container without network and without your files (where `pip install chumpy` comes first):
+FLAME comes as `generic_model.pkl`. Opening a pickle runs whatever its author put inside, so it is
+never opened here. Convert it once, in a container without network and without your files (where
+`pip install chumpy` comes first):
 
     import numpy, pickle
     flame = pickle.load(open("generic_model.pkl", "rb"), encoding="latin1")
@@ -30,36 +31,50 @@ BASEL_FRONT = ("meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "ke
 
 
 def read_mat(path: Path) -> dict[str, np.ndarray]:
-    """Basel 2009, or the crop of it that deep face reconstruction uses, from a MAT file of version 5.
+    """Basel 2009, or its crop for deep face reconstruction, from a MAT file of version 5.
 
     Raises:
         ValueError: the file is damaged, or holds something else.
     """
+    names = (*BASEL_2009, *BASEL_FRONT)
     with _reading(path):
-        content = scipy.io.loadmat(str(path), appendmat=False, variable_names=(*BASEL_2009, *BASEL_FRONT))
+        content = scipy.io.loadmat(str(path), appendmat=False, variable_names=names)
     if "shapeMU" in content:
         return _basel_2009(_Arrays(path, content))
     if "meanshape" in content:
         return _basel_front(_Arrays(path, content))
-    raise ValueError(f"{path} is a MAT file, but no face model: it holds neither shapeMU nor meanshape.")
+    raise ValueError(
+        f"{path} is a MAT file, but no face model: it holds neither shapeMU nor meanshape."
+    )
 
 
 def _basel_2009(arrays: "_Arrays") -> dict[str, np.ndarray]:
-    """MU + PC · (EV ∘ coefficients) in micrometres, colours to 255. EV are *standard deviations*; no expressions."""
+    """MU + PC · (EV ∘ coefficients) in micrometres, colours to 255.
+
+    EV are *standard deviations*. There are no expressions.
+    """
     mean = arrays.points("shapeMU")
     vertices = len(mean)
+    shape_deviations = arrays.spread("shapeEV")
+    shape_basis = arrays.basis("shapePC", vertices, SHAPE, 1 / 1000, shape_deviations)
+    mean_appearance = arrays.points("texMU", vertices) / 255
+    colour_deviations = arrays.spread("texEV")
+    appearance_basis = arrays.basis("texPC", vertices, APPEARANCE, 1 / 255, colour_deviations)
     return {
         "mean_shape": mean / 1000,
-        "shape_basis": arrays.basis("shapePC", vertices, SHAPE, 1 / 1000, arrays.spread("shapeEV")),
+        "shape_basis": shape_basis,
         "expression_basis": _no_columns(vertices),
-        "mean_appearance": arrays.points("texMU", vertices) / 255,
-        "appearance_basis": arrays.basis("texPC", vertices, APPEARANCE, 1 / 255, arrays.spread("texEV")),
+        "mean_appearance": mean_appearance,
+        "appearance_basis": appearance_basis,
         "faces": arrays.triangles("tl", vertices, first=1),
     }
 
 
 def _basel_front(arrays: "_Arrays") -> dict[str, np.ndarray]:
-    """Mean + Base · coefficients in decimetres, colours to 255. The only file that names the 68 landmarks."""
+    """Mean + Base · coefficients in decimetres, colours to 255.
+
+    The only file that names the 68 landmarks.
+    """
     mean = arrays.points("meanshape")
     vertices = len(mean)
     return {
@@ -76,7 +91,8 @@ def _basel_front(arrays: "_Arrays") -> dict[str, np.ndarray]:
 def read_basel_h5(path: Path) -> dict[str, np.ndarray]:
     """Basel 2017 or 2019, of any size, from an HDF5 file as statismo writes it.
 
-    Shape and expression add up, in millimetres; each is mean + pcaBasis · (√pcaVariance ∘ coefficients).
+    Shape and expression add up, in millimetres; each is mean + pcaBasis · (√pcaVariance ∘
+    coefficients).
 
     Raises:
         ModuleNotFoundError: h5py is not installed.
@@ -85,7 +101,10 @@ def read_basel_h5(path: Path) -> dict[str, np.ndarray]:
     try:
         import h5py
     except ImportError:
-        raise ModuleNotFoundError(f"{path} is an HDF5 file, which h5py reads: pip install h5py") from None
+        raise ModuleNotFoundError(
+            f"{path} is an HDF5 file, which h5py reads: pip install h5py"
+        ) from None
+
     with _reading(path):
         file = h5py.File(path, "r")
     with file:
@@ -93,14 +112,15 @@ def read_basel_h5(path: Path) -> dict[str, np.ndarray]:
         mean = arrays.points("shape/model/mean")
         vertices = len(mean)
 
-        def basis(part: str, most: int) -> np.ndarray:
-            deviations = np.sqrt(arrays.spread(f"{part}/model/pcaVariance"))
-            return arrays.basis(f"{part}/model/pcaBasis", vertices, most, 1, deviations)
+        def basis(group: str, most: int) -> np.ndarray:
+            deviations = np.sqrt(arrays.spread(f"{group}/model/pcaVariance"))
+            return arrays.basis(f"{group}/model/pcaBasis", vertices, most, 1, deviations)
 
         expression_basis = _no_columns(vertices)  # Basel 2009 in this layout
         if "expression" in arrays:
             mean = mean + arrays.points("expression/model/mean", vertices)
             expression_basis = basis("expression", EXPRESSION)
+
         cells = "shape/representer/cells" if "shape/representer" in arrays else "representer/cells"
         return {
             "mean_shape": mean,
@@ -113,9 +133,10 @@ def read_basel_h5(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_flame(path: Path) -> dict[str, np.ndarray]:
-    """FLAME in its neutral pose, v_template + shapedirs · coefficients in metres, from an .npz file (see the module).
+    """FLAME in its neutral pose from an .npz file, made as the module shows.
 
-    FLAME has no colours: the appearance is one constant, with no parameters.
+    The formula is v_template + shapedirs · coefficients, in metres. FLAME has no colours: the
+    appearance is one constant, with no parameters.
 
     Raises:
         ValueError: the file is damaged, or holds something else.
@@ -126,11 +147,12 @@ def read_flame(path: Path) -> dict[str, np.ndarray]:
         arrays = _Arrays(path, file)
         mean = arrays.numbers("v_template", None, 3)
         vertices = len(mean)
-        directions = arrays.numbers("shapedirs", vertices, 3, None)
+        directions = arrays.numbers("shapedirs", vertices, 3, None)  # (V, 3, any)
+        identity, expression = directions[..., :FLAME_IDENTITY], directions[..., FLAME_IDENTITY:]
         return {
             "mean_shape": mean * 1000,
-            "shape_basis": directions[..., :FLAME_IDENTITY][..., :SHAPE] * 1000,
-            "expression_basis": directions[..., FLAME_IDENTITY:][..., :EXPRESSION] * 1000,
+            "shape_basis": identity[..., :SHAPE] * 1000,
+            "expression_basis": expression[..., :EXPRESSION] * 1000,
             "mean_appearance": np.full((vertices, 3), FLAME_ALBEDO, np.float32),
             "appearance_basis": _no_columns(vertices),
             "faces": arrays.triangles("f", vertices, first=0),
@@ -143,7 +165,10 @@ def _no_columns(vertices: int) -> np.ndarray:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """One sentence for a damaged file: what scipy, h5py, numpy or zlib raise depends on where the damage is."""
+    """One sentence for a damaged file.
+
+    What scipy, h5py, numpy or zlib raise depends on where the damage is.
+    """
     try:
         yield
     except Exception as error:
@@ -152,7 +177,10 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 class _Arrays:
-    """The arrays of one file, each checked as it is read: there, numeric, finite, and of the right shape."""
+    """The arrays of one file, each checked as it is read.
+
+    Each must be there, numeric, finite, and of the right shape.
+    """
 
     def __init__(self, path: Path, content: Mapping):
         self.path, self.content = path, content
@@ -162,21 +190,25 @@ class _Arrays:
             return key in self.content
 
     def numbers(self, key: str, *shape: int | None, most: int | None = None) -> np.ndarray:
-        """An array as float32, of which the first `most` columns are read; None fits any size but 0."""
+        """An array as float32, of which the first `most` columns are read.
+
+        In `shape`, None fits any size but 0.
+        """
         value = self._find(key)
-        fits = len(value.shape) == len(shape) and all(
-            size and wanted in (None, size) for size, wanted in zip(value.shape, shape, strict=True)
-        )
-        if not fits:
+        if not _fits(value.shape, shape):
             wanted = ", ".join("any" if size is None else str(size) for size in shape)
-            raise ValueError(f"In {self.path}, {key} has shape {tuple(value.shape)} instead of ({wanted}).")
+            raise ValueError(
+                f"In {self.path}, {key} has shape {tuple(value.shape)} instead of ({wanted})."
+            )
         return self._read(key, value, (..., slice(most)))
 
     def row(self, key: str) -> np.ndarray:
         """A vector, which MATLAB stores as one row or one column."""
         value = self._find(key)
         if not value.size or value.size != max(value.shape, default=0):
-            raise ValueError(f"In {self.path}, {key} has shape {tuple(value.shape)}, but should be one vector.")
+            raise ValueError(
+                f"In {self.path}, {key} has shape {tuple(value.shape)}, but should be one vector."
+            )
         return self._read(key, value, ...).reshape(-1)
 
     def points(self, key: str, vertices: int | None = None) -> np.ndarray:
@@ -184,53 +216,82 @@ class _Arrays:
         row = self.row(key)
         wanted = 3 * (vertices or len(row) // 3)
         if len(row) != wanted:
-            raise ValueError(f"In {self.path}, {key} has {len(row)} values instead of {wanted}, three for each vertex.")
+            raise ValueError(
+                f"In {self.path}, {key} has {len(row)} values instead of {wanted}, "
+                "three for each vertex."
+            )
         return row.reshape(-1, 3)
 
     def spread(self, key: str) -> np.ndarray:
         """Standard deviations or variances: a vector that cannot be negative."""
         row = self.row(key)
         if row.min() < 0:
-            raise ValueError(f"In {self.path}, {key} has a negative value, which no spread of data can have.")
+            raise ValueError(
+                f"In {self.path}, {key} has a negative value, which no spread of data can have."
+            )
         return row
 
     def basis(
         self, key: str, vertices: int, most: int, unit: float, deviations: np.ndarray | None = None
     ) -> np.ndarray:
-        """(V, 3, K) from the first `most` columns of (3V, any), times the unit and, if given, a deviation each."""
-        basis = self.numbers(key, 3 * vertices, None if deviations is None else len(deviations), most=most)
+        """(V, 3, K) from the first `most` columns of (3V, any).
+
+        Each column comes times the unit and, if given, its deviation.
+        """
+        columns = None if deviations is None else len(deviations)
+        basis = self.numbers(key, 3 * vertices, columns, most=most)  # (3V, K)
         basis *= unit if deviations is None else unit * deviations[:most]
         return basis.reshape(vertices, 3, -1)
 
     def vertex_numbers(self, key: str, vertices: int, first: int) -> np.ndarray:
-        """0-based vertices from whole numbers, maybe stored as floats, that start to count at `first`."""
-        found = self._read(key, self._find(key), ...)
-        if not found.size or (found != found.round()).any():
-            raise ValueError(f"In {self.path}, {key} should hold whole numbers, but has fractions or nothing.")
-        if found.min() < first or found.max() >= first + vertices:
-            raise ValueError(f"In {self.path}, {key} names vertices outside {first} … {first + vertices - 1}.")
-        return found.astype(np.int64) - first
+        """0-based vertices from whole numbers that start to count at `first`.
+
+        They may be stored as floats.
+        """
+        numbers = self._read(key, self._find(key), ...)
+        if not numbers.size or (numbers != numbers.round()).any():
+            raise ValueError(
+                f"In {self.path}, {key} should hold whole numbers, but has fractions or nothing."
+            )
+        if numbers.min() < first or numbers.max() >= first + vertices:
+            raise ValueError(
+                f"In {self.path}, {key} names vertices outside {first} … {first + vertices - 1}."
+            )
+        return numbers.astype(np.int64) - first
 
     def triangles(self, key: str, vertices: int, first: int) -> np.ndarray:
         """(F, 3) from (F, 3) or (3, F)."""
         cells = self.vertex_numbers(key, vertices, first)
         if cells.ndim != 2 or 3 not in cells.shape:
-            raise ValueError(f"In {self.path}, {key} has shape {cells.shape} instead of (any, 3) or (3, any).")
+            raise ValueError(
+                f"In {self.path}, {key} has shape {cells.shape} instead of (any, 3) or (3, any)."
+            )
         return cells if cells.shape[1] == 3 else cells.T
 
     def _find(self, key: str):
+        """The array of a name, of which an HDF5 file has read nothing yet; `_read` does."""
         if key not in self:
-            raise ValueError(f"{self.path} lacks {key}, so it is no face model, or only a part of one.")
+            raise ValueError(
+                f"{self.path} lacks {key}, so it is no face model, or only a part of one."
+            )
         with _reading(self.path):
-            value = self.content[key]  # of an .npz file, the array is read here; of an HDF5 file, in _read
+            value = self.content[key]
             numeric = getattr(value, "shape", None) is not None and value.dtype.kind in "fiu"
         if not numeric:
             raise ValueError(f"In {self.path}, {key} should be an array of numbers.")
         return value
 
-    def _read(self, key: str, value, part) -> np.ndarray:
+    def _read(self, key: str, value, selection) -> np.ndarray:
+        """A selection of an array as float32; a number too large for that is not finite."""
         with _reading(self.path), np.errstate(over="ignore"):
-            found = np.ascontiguousarray(value[part], np.float32)
-        if not np.isfinite(found).all():
+            numbers = np.ascontiguousarray(value[selection], np.float32)
+        if not np.isfinite(numbers).all():
             raise ValueError(f"In {self.path}, {key} has values that are not finite.")
-        return found
+        return numbers
+
+
+def _fits(sizes: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether an array has the shape wanted, in which None stands for any size but 0."""
+    if len(sizes) != len(wanted):
+        return False
+    return all(size and want in (None, size) for size, want in zip(sizes, wanted, strict=True))

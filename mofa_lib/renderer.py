@@ -1,4 +1,7 @@
-"""The decoder of MoFA: from a code to a picture, with a gradient to every part of the code. Derived in chapter 5."""
+"""The decoder of MoFA, from a code to a picture. Derived in chapter 5.
+
+The picture has a gradient to every part of the code.
+"""
 
 from dataclasses import dataclass
 
@@ -7,8 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mofa_lib.camera import Camera, pose
+from mofa_lib.displays import counted, html_table, strips
 from mofa_lib.face_code import FaceCode
-from mofa_lib.lighting import irradiance, vertex_normals
+from mofa_lib.lighting import irradiance
+from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.raster import Fragments, interpolate, rasterize
 
@@ -36,22 +41,32 @@ class Rendering:
         return torch.where(self.mask > 0, self.image.clamp(0, 1), images)
 
     def _repr_html_(self) -> str:
-        from mofa_lib.displays import of_rendering  # which knows this class
-
-        return of_rendering(self)
+        """The first faces, clamped to [0, 1], transparent where there is no face."""
+        height, width = self.image.shape[2:]
+        caption = f"Rendering: {counted(len(self.image), 'face')}, {height} × {width} pixels"
+        with_alpha = torch.cat([self.image, self.mask], 1)  # (B, 4, H, W)
+        return html_table(caption, strips({"rendered": with_alpha}))
 
 
 class FaceRenderer(nn.Module):
     """Model → pose → perspective → visibility → shading, as one differentiable module.
 
-    Colours are lit at the vertices (albedo times irradiance) and interpolated (Gouraud). Pixel values are treated as
-    linear, as MoFA does. The visible set of triangles is found without a gradient: an outline that moves over the
-    background changes the picture, but not the derivative.
+    Colours are lit at the vertices (albedo times irradiance) and interpolated (Gouraud). Pixel
+    values are treated as linear, as MoFA does. The visible set of triangles is found without a
+    gradient: an outline that moves over the background changes the picture, but not the derivative.
 
     Args:
         model: the face model.
         size: image side in pixels.
         camera: pinhole that looks at the model's origin.
+    Raises:
+        ValueError: `size` is less than 1.
+    Examples:
+        >>> from mofa_lib import FaceCode, FaceRenderer, load_morphable_model
+        >>> model = load_morphable_model()
+        >>> FaceRenderer(model, size=64)(FaceCode.mean(model)).image.shape
+        torch.Size([1, 3, 64, 64])
+
     Source: Tewari et al. 2017; derived in chapter 5.
     """
 
@@ -59,16 +74,35 @@ class FaceRenderer(nn.Module):
         super().__init__()
         if size < 1:
             raise ValueError(f"A picture needs at least one pixel a side, got size={size}.")
-        self.model, self.size, self.camera = model, size, camera or Camera()
+        self.model = model
+        self.size = size
+        self.camera = camera or Camera()
+
+    def surface(self, code: FaceCode) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B V 3"]]:
+        """What is drawn of a batch of codes: the posed vertices and their lit colours.
+
+        Returns:
+            Vertices in mm, and colours in linear RGB, not clamped.
+        """
+        model = self.model
+        heads = model.vertices(code.shape, code.expression)  # (B, V, 3)
+        vertices = pose(heads, code.rotation, code.translation)  # (B, V, 3)
+        normals = vertex_normals(vertices, model.faces)  # (B, V, 3)
+        light = irradiance(normals, code.illumination.unflatten(1, (3, 9)))  # (B, V, 3)
+        return vertices, model.appearance(code.appearance) * light
 
     def forward(self, code: FaceCode) -> Rendering:
         """Draw a batch of codes."""
         model = self.model
-        vertices = pose(model.vertices(code.shape, code.expression), code.rotation, code.translation)
-        light = irradiance(vertex_normals(vertices, model.faces), code.illumination.unflatten(1, (3, 9)))
-        colours = model.appearance(code.appearance) * light
-        screen = self.camera.project(vertices, self.size)
+        vertices, colours = self.surface(code)  # both (B, V, 3)
+        screen = self.camera.project(vertices, self.size)  # (B, V, 3): x, y in pixels, depth in mm
         fragments = rasterize(screen, model.faces, self.size)
-        image = interpolate(fragments, model.faces, colours).permute(0, 3, 1, 2)
-        mask = (fragments.face >= 0)[:, None].to(image.dtype)
-        return Rendering(image, mask, screen[:, model.landmarks, :2], vertices, fragments)
+        image = interpolate(fragments, model.faces, colours).permute(0, 3, 1, 2)  # (B, 3, H, W)
+        mask = (fragments.face >= 0)[:, None].to(image.dtype)  # (B, 1, H, W)
+        return Rendering(
+            image=image,
+            mask=mask,
+            landmarks=screen[:, model.landmarks, :2],
+            vertices=vertices,
+            fragments=fragments,
+        )

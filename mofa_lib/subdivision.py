@@ -1,79 +1,135 @@
-"""Four triangles from one: the fine variant of a face model. Derived in chapter 3."""
+"""Four triangles from one: the fine variant of a face model. Derived in chapter 3.
+
+Letters in the shapes: V vertices, F triangles, E edges, I inner edges: those with a triangle
+on each side.
+"""
 
 import numpy as np
 import torch
 from scipy import sparse
+from torch import Tensor
 
-from mofa_lib.morphable import MorphableModel
+from mofa_lib.morphable import TENSORS, MorphableModel
 
 
 def subdivided(model: MorphableModel) -> MorphableModel:
     """The model with a vertex more on every edge: four times the triangles, and a rounder surface.
 
-    The old vertices keep their numbers and places, so landmarks and errors in mm stay comparable. The new ones are
-    fixed combinations of old ones, so mean and bases are interpolated alike, and a code means the same face as before.
+    The old vertices keep their numbers and places, so landmarks and errors in mm stay comparable.
+    The new ones are fixed combinations of old ones, so mean and bases are interpolated alike, and a
+    code means the same face as before. How they combine is the butterfly scheme, at borders the
+    midpoint.
 
-    Source: the butterfly scheme, Dyn, Levin and Gregory 1990; at borders the midpoint. Derived in chapter 3.
+    Source: Dyn, Levin and Gregory 1990; derived in chapter 3.
     """
-    weights, faces = butterfly(model.faces.numpy(), len(model.mean_shape))
-    tensors = {"faces": torch.from_numpy(faces), "landmarks": model.landmarks}
-    for key in ("mean_shape", "shape_basis", "expression_basis", "mean_appearance", "appearance_basis"):
-        values = getattr(model, key)
-        fine = weights @ values.flatten(1).numpy() if values.numel() else np.zeros((weights.shape[0], 0), np.float32)
-        tensors[key] = torch.from_numpy(fine).reshape(-1, *values.shape[1:])
+    weights, triangles = butterfly(model.faces.numpy(), len(model.mean_shape))
+    tensors = {"faces": torch.from_numpy(triangles), "landmarks": model.landmarks}
+    for key in TENSORS:
+        if key not in tensors:
+            tensors[key] = _interpolated(weights, getattr(model, key))
     return MorphableModel(tensors, f"{model.name}-fine")
 
 
 def butterfly(faces: np.ndarray, vertices: int) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """The matrix (W, V) that makes the fine vertices from the coarse ones, and the fine triangles (4F, 3).
+    """The matrix that makes the fine vertices from the coarse ones, and the fine triangles.
 
-    A new vertex takes 1/2 from each end of its edge, 1/8 from each of the two vertices opposite it, and −1/16 from the
-    four vertices opposite the edges around.
+    A new vertex takes 1/2 from each end of its edge, 1/8 from each of the two vertices opposite it,
+    and −1/16 from the four vertices opposite the edges around. Where one of these is missing, near
+    a border, it takes only the two halves.
+
+    Args:
+        faces: vertices of each coarse triangle, whole numbers (F, 3).
+        vertices: how many there are, V.
+    Returns:
+        The matrix, (V + E, V), and the triangles, (4F, 3). The V coarse vertices come first, then
+        one on each of the E edges.
+    Source: Dyn, Levin and Gregory 1990.
     """
-    sides = faces[:, [[0, 1], [1, 2], [2, 0]]]
-    edges, which = np.unique(np.sort(sides.reshape(-1, 2), 1), axis=0, return_inverse=True)
-    which = which.reshape(-1, 3)
-    # The triangles on both sides of each edge, and the vertex opposite it in each; −1 where there is none.
-    opposite = np.full((len(edges), 2), -1)
-    beside = np.full((len(edges), 2), -1)
-    for k in range(3):
-        for triangle, edge in enumerate(which[:, k]):
-            side = int(beside[edge, 0] >= 0)
-            beside[edge, side], opposite[edge, side] = triangle, faces[triangle, k - 1]
-    rows, columns, values = [], [], []
-
-    def add(row, column, value):
-        rows.append(row)
-        columns.append(column)
-        values.append(np.full(len(row), value))
-
-    number = np.arange(len(edges))
-    inner = number[(beside >= 0).all(1)]
-    wings = _wings(which, opposite, beside, inner)
+    edges, edge_of_side = _edges(faces)  # (E, 2), (F, 3)
+    beside, opposite = _neighbours(faces, edge_of_side, len(edges))  # (E, 2) each
+    inner = np.flatnonzero((beside >= 0).all(1))  # (I,)
+    wings = _wings(edge_of_side, beside, opposite, inner)  # (I, 4)
     whole = (wings >= 0).all(1)
-    inner, wings = inner[whole], wings[whole]
+    inner, wings = inner[whole], wings[whole]  # only where none of them is beyond a border
+
+    every = np.arange(len(edges))  # (E,)
+    terms = []  # the new vertex of an edge, an old vertex, its weight
     for end in range(2):
-        add(number, edges[:, end], 0.5)
-        add(inner, opposite[inner, end], 0.125)
+        terms.append((every, edges[:, end], 1 / 2))
+        terms.append((inner, opposite[inner, end], 1 / 8))
     for wing in range(4):
-        add(inner, wings[:, wing], -0.0625)
-    odd = sparse.coo_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (len(edges), vertices)
-    )
-    a, b, c = faces.T
-    ab, bc, ca = (which + vertices).T
-    fine = [np.stack(t, 1) for t in [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]]
-    return sparse.vstack([sparse.identity(vertices), odd]).tocsr().astype(np.float32), np.concatenate(fine)
+        terms.append((inner, wings[:, wing], -1 / 16))
+    rows = np.concatenate([row for row, _, _ in terms])
+    columns = np.concatenate([column for _, column, _ in terms])
+    values = np.concatenate([np.full(len(row), weight) for row, _, weight in terms])
+
+    new = sparse.coo_matrix((values, (rows, columns)), (len(edges), vertices))  # (E, V)
+    weights = sparse.vstack([sparse.identity(vertices), new])  # (V + E, V)
+    triangles = _quarters(faces, edge_of_side + vertices)  # (4F, 3)
+    return weights.tocsr().astype(np.float32), triangles
 
 
-def _wings(which: np.ndarray, opposite: np.ndarray, beside: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """For each inner edge the vertices across the four other edges of its two triangles; −1 beyond a border."""
+def _interpolated(weights: sparse.csr_matrix, values: Tensor) -> Tensor:
+    """A tensor of the model, one row a vertex, for the fine vertices."""
+    if values.numel():
+        fine = weights @ values.flatten(1).numpy()
+    else:
+        fine = np.zeros((weights.shape[0], 0), np.float32)
+    return torch.from_numpy(fine).reshape(-1, *values.shape[1:])
+
+
+def _edges(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two ends of every edge, (E, 2), and the edge that is each side of a triangle, (F, 3).
+
+    The sides run from corner 0 to 1, 1 to 2 and 2 to 0.
+    """
+    sides = triangles[:, [[0, 1], [1, 2], [2, 0]]]  # (F, 3, 2)
+    ends = np.sort(sides.reshape(-1, 2), 1)  # (3F, 2): a side is the same from either triangle
+    edges, edge_of_side = np.unique(ends, axis=0, return_inverse=True)
+    return edges, edge_of_side.reshape(-1, 3)
+
+
+def _neighbours(
+    triangles: np.ndarray, edge_of_side: np.ndarray, edges: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The triangles on both sides of each edge, and in each the vertex opposite: both (E, 2).
+
+    −1 where there is none.
+    """
+    beside = np.full((edges, 2), -1)
+    opposite = np.full((edges, 2), -1)
+    for side in range(3):
+        for triangle, edge in enumerate(edge_of_side[:, side]):
+            place = int(beside[edge, 0] >= 0)  # 0 for the first triangle of an edge, then 1
+            beside[edge, place] = triangle
+            opposite[edge, place] = triangles[triangle, side - 1]  # the corner not on this side
+    return beside, opposite
+
+
+def _wings(
+    edge_of_side: np.ndarray, beside: np.ndarray, opposite: np.ndarray, inner: np.ndarray
+) -> np.ndarray:
+    """For each inner edge the vertices across the four other edges of its two triangles, (I, 4).
+
+    −1 beyond a border.
+    """
     wings = []
-    for side in range(2):
-        triangle = beside[inner, side]
-        others = which[triangle]
-        others = others[others != inner[:, None]].reshape(-1, 2)
-        for k in range(2):
-            across = np.where(beside[others[:, k], 0] == triangle, 1, 0)
-            wings.append(opposite[others[:, k], across])
+    for place in range(2):
+        triangle = beside[inner, place]  # (I,)
+        sides = edge_of_side[triangle]  # (I, 3)
+        others = sides[sides != inner[:, None]].reshape(-1, 2)  # (I, 2)
+        for edge in others.T:
+            across = np.where(beside[edge, 0] == triangle, 1, 0)  # the place of the other triangle
+            wings.append(opposite[edge, across])
     return np.stack(wings, 1)
+
+
+def _quarters(triangles: np.ndarray, middles: np.ndarray) -> np.ndarray:
+    """Four triangles from each, (4F, 3), given the new vertex on each side of it, (F, 3)."""
+    a, b, c = triangles.T  # (F,) each
+    ab, bc, ca = middles.T
+    at_a = np.stack([a, ab, ca], 1)  # (F, 3)
+    at_b = np.stack([ab, b, bc], 1)
+    at_c = np.stack([ca, bc, c], 1)
+    middle = np.stack([ab, bc, ca], 1)
+    return np.concatenate([at_a, at_b, at_c, middle])

@@ -1,10 +1,12 @@
-"""One notebook and many parameters: a run for each combination of values, and a table of what the runs found.
+r"""One notebook and many parameters: a run for each combination of values, and a table of results.
 
-    python -m mofa_lib.sweep book/07_attack.ipynb sweep -p epsilon 0.02 0.05 -p cap 0.01 0.02 -p seed 0 1 2
+    python -m mofa_lib.sweep book/07_attack.ipynb sweep \
+        -p epsilon 0.02 0.05 -p cap 0.01 0.02 -p seed 0 1 2
 
-The notebook has a parameter `out`, a folder, and writes its numbers there as JSON. Each run has a folder of its own
-below `sweep/runs`, with these files and, once it is finished, the executed notebook as `run.ipynb`. The same command
-leaves finished runs alone, makes the others, and writes `sweep/table.csv`. It needs the extra `sweep`.
+The notebook has a parameter `out`, a folder, and writes its numbers there as JSON. Each run has a
+folder of its own below `sweep/runs`, with these files and, once it is finished, the executed
+notebook as `run.ipynb`. The same command leaves finished runs alone, makes the others, and writes
+`sweep/table.csv`. It needs the extra `sweep`.
 """
 
 import argparse
@@ -24,7 +26,7 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from mofa_lib.artifacts import save_json, write_bytes
-from mofa_lib.profiles import check_parameters
+from mofa_lib.notebooks import check_parameters
 
 try:
     import papermill
@@ -42,24 +44,29 @@ def sweep(notebook: str | Path, folder: str | Path, grid: Mapping[str, Sequence[
         folder: of the sweep; runs that it holds already are not made again.
         grid: parameter → its values, or their texts.
     Returns:
-        The CSV file: one line a run, a column for each parameter of the grid and for each value in the JSON files, by
-        its path there, as in readings.literal.left. An interrupted sweep leaves it with the runs that are finished.
+        The CSV file: one line a run, a column for each parameter of the grid and for each value in
+            the JSON files, by its path there, as in readings.literal.left. An interrupted sweep
+            leaves it with the runs that are finished.
     Raises:
-        ValueError: before the first run: there is no such notebook or parameter, a value is none that it can take, or
-            the folder holds runs of something else. After a run: it has left no JSON.
+        ValueError: before the first run: there is no such notebook or parameter, a value is none
+            that it can take, or the folder holds runs of something else. After a run: it has left
+            no JSON.
         RuntimeError: a run has stopped with an error.
     """
     notebook, folder = Path(notebook), Path(folder).resolve()
+    table = folder / "table.csv"
     runs = {folder / "runs" / _name(run): run for run in _combinations(notebook, grid)}
     _claim(folder, notebook)
-    left = [place for place in runs if not (place / FINISHED).exists()]
+
+    left = [place for place in runs if not _is_finished(place)]
+    done = len(runs) - len(left)
     try:
-        for place in tqdm(left, desc=notebook.stem, unit="run", initial=len(runs) - len(left), total=len(runs)):
+        for place in tqdm(left, notebook.stem, unit="run", initial=done, total=len(runs)):
             _execute(notebook, place, runs[place])
     finally:
-        rows = [run | _results(place) for place, run in runs.items() if (place / FINISHED).exists()]
-        _write_table(folder / "table.csv", rows)
-    return folder / "table.csv"
+        rows = [run | _results(place) for place, run in runs.items() if _is_finished(place)]
+        _write_table(table, rows)
+    return table
 
 
 def _combinations(notebook: Path, grid: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
@@ -69,17 +76,26 @@ def _combinations(notebook: Path, grid: Mapping[str, Sequence[object]]) -> list[
     known = papermill.inspect_notebook(notebook)
     if "out" not in known:
         raise ValueError(
-            f"{notebook.name} has no parameter out, a folder for its numbers: there is nothing to collect."
+            f"{notebook.name} has no parameter out, a folder for its numbers: "
+            "there is nothing to collect."
         )
     own = [name for name in known if name != "out"]
     for name in grid:
         if name not in own:
-            raise ValueError(f"{notebook.name} has no parameter {name!r} to sweep over; it has {', '.join(own)}.")
+            raise ValueError(
+                f"{notebook.name} has no parameter {name!r} to sweep over; it has {', '.join(own)}."
+            )
         if not grid[name]:
             raise ValueError(f"The parameter {name} has no value.")
-    values = [[_value(name, known[name]["inferred_type_name"], value) for value in grid[name]] for name in grid]
-    runs = [dict(zip(grid, chosen, strict=True)) for chosen in itertools.product(*values)]
-    if "check_parameters(" in notebook.read_text(encoding="utf8"):  # a chapter, which would refuse them later
+
+    columns = []  # the values of each parameter
+    for name, given in grid.items():
+        kind = known[name]["inferred_type_name"]
+        columns.append([_value(name, kind, value) for value in given])
+    runs = [dict(zip(grid, values, strict=True)) for values in itertools.product(*columns)]
+
+    # A chapter would refuse them later.
+    if "check_parameters(" in notebook.read_text(encoding="utf8"):
         for run in runs:
             check_parameters(**run)
     return runs
@@ -91,7 +107,8 @@ def _value(name: str, kind: str, given: object) -> object:
     try:
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
-        return {"int": int, "float": float, "str": str}.get(kind, _guess)(text)
+        read = {"int": int, "float": float, "str": str}.get(kind, _guess)
+        return read(text)
     except (KeyError, ValueError):
         meaning = {"bool": "True or False", "int": "a whole number", "float": "a number"}[kind]
         raise ValueError(f"The parameter {name} must be {meaning}, got {text!r}.") from None
@@ -107,21 +124,36 @@ def _guess(text: str) -> object:
 
 def _name(run: Mapping[str, object]) -> str:
     """Of a run's folder."""
-    return ",".join(f"{name}={quote(str(value), safe='')}" for name, value in run.items()) or "default"
+    if not run:
+        return "default"
+    return ",".join(f"{name}={quote(str(value), safe='')}" for name, value in run.items())
+
+
+def _is_finished(place: Path) -> bool:
+    return (place / FINISHED).exists()
 
 
 def _claim(folder: Path, notebook: Path) -> None:
-    """Note what a run depends on beside its parameters, or refuse runs that were made with something else."""
-    hashed = hashlib.sha256(os.environ.get("MOFA_PROFILE", "").encode() + notebook.read_bytes())
-    for path in sorted(path for path in Path(__file__).parent.rglob("*") if path.is_file() and path.suffix != ".pyc"):
-        hashed.update(path.read_bytes())
-    made_with, note = {"made_with": hashed.hexdigest()}, folder / "sweep.json"
+    """Note what a run depends on beside its parameters, or refuse runs of something else."""
+    made_with = {"made_with": _fingerprint(notebook)}
+    note = folder / "sweep.json"
     if not note.exists():
         save_json(note, made_with)
     elif json.loads(note.read_text(encoding="utf8")) != made_with:
         raise ValueError(
-            f"{folder} holds runs of another notebook, library or MOFA_PROFILE: delete it or choose another folder."
+            f"{folder} holds runs of another notebook, library or MOFA_PROFILE: "
+            "delete it or choose another folder."
         )
+
+
+def _fingerprint(notebook: Path) -> str:
+    """SHA-256 over MOFA_PROFILE, the notebook and every file of the library."""
+    total = hashlib.sha256(os.environ.get("MOFA_PROFILE", "").encode())
+    total.update(notebook.read_bytes())
+    for path in sorted(Path(__file__).parent.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _execute(notebook: Path, place: Path, run: Mapping[str, object]) -> None:
@@ -129,33 +161,39 @@ def _execute(notebook: Path, place: Path, run: Mapping[str, object]) -> None:
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     unfinished = place / "unfinished.ipynb"
+    parameters = {**run, "out": str(place)}
     try:
-        papermill.execute_notebook(notebook, unfinished, {**run, "out": str(place)}, cwd=place, progress_bar=False)
+        papermill.execute_notebook(notebook, unfinished, parameters, cwd=place, progress_bar=False)
     except papermill.PapermillExecutionError as error:
         raise RuntimeError(
-            f"The run {place.name} stopped: {error.ename}: {error.evalue} See {unfinished}; the same command goes on."
+            f"The run {place.name} stopped: {error.ename}: {error.evalue} "
+            f"See {unfinished}; the same command goes on."
         ) from None
     if not list(place.glob("*.json")):
         raise ValueError(
-            f"{notebook.name} wrote no JSON to {place}; does it do so only with another parameter, as live?"
+            f"{notebook.name} wrote no JSON to {place}; "
+            "does it do so only with another parameter, as live?"
         )
     unfinished.rename(place / FINISHED)
 
 
 def _results(place: Path) -> dict[str, object]:
     """All that stands in the JSON files of a run."""
-    found = {}
+    results = {}
     for path in sorted(place.glob("*.json")):
-        found |= _flat(json.loads(path.read_text(encoding="utf8")), path.stem)
-    return found
+        results |= _flat(json.loads(path.read_text(encoding="utf8")), path.stem)
+    return results
 
 
 def _flat(value: object, name: str) -> dict[str, object]:
     """The leaves of nested dictionaries and lists by their paths, joined by dots."""
     if not isinstance(value, dict | list):
         return {name: value}
-    parts = value.items() if isinstance(value, dict) else enumerate(value)
-    return {path: leaf for key, part in parts for path, leaf in _flat(part, f"{name}.{key}").items()}
+    branches = value.items() if isinstance(value, dict) else enumerate(value)
+    leaves = {}
+    for key, branch in branches:
+        leaves |= _flat(branch, f"{name}.{key}")
+    return leaves
 
 
 def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
@@ -174,7 +212,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("notebook", type=Path)
     parser.add_argument("folder", type=Path, help="of the sweep; it goes on with what is there")
-    parser.add_argument("-p", nargs="+", action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
+    parser.add_argument(
+        "-p", nargs="+", action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
+    )
     given = parser.parse_args(arguments)
     grid = {}
     for name, *values in given.p:

@@ -1,4 +1,6 @@
-"""For tests that need a browser: Debian's chromium, which draws WebGL on the CPU, a server of files, and axe-core."""
+"""For tests that need a browser: Debian's chromium, which draws WebGL on the CPU, a server of
+files, and axe-core.
+"""
 
 import functools
 import os
@@ -13,9 +15,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"  # put there by `make book`
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+)
 
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium (Debian: apt install chromium; or set CHROMIUM)")
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM, reason="no chromium (Debian: apt install chromium; or set CHROMIUM)"
+)
 
 
 # Nodes that others make, with what axe-core finds wrong with them.
@@ -35,7 +41,8 @@ VIOLATIONS = """async ([others, rules]) => {
 
 
 def violations(frame, *rules: str) -> list[str]:
-    """What axe-core calls serious or critical in a page or frame of playwright, without its inner frames and OTHERS.
+    """What axe-core calls serious or critical in a page or frame of playwright, without its inner
+    frames and OTHERS.
 
     By all of its rules, unless some are named.
     """
@@ -48,7 +55,12 @@ def chromium():
     """A browser of playwright; root needs --no-sandbox."""
     from playwright.sync_api import sync_playwright
 
-    options = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader", "--ignore-gpu-blocklist"]
+    options = [
+        "--no-sandbox",
+        "--enable-unsafe-swiftshader",
+        "--use-angle=swiftshader",
+        "--ignore-gpu-blocklist",
+    ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser

@@ -1,9 +1,11 @@
-"""Every notebook as Colab runs it: alone in an empty folder, with Colab's versions, the library from the last commit.
+"""Every notebook as Colab runs it: alone in an empty folder, with Colab's versions, the library
+from the last commit.
 
     python -m tests.colab python3.13
 
-A virtual environment with Colab's packages (5 GB) is made anew in `_build/colab`. Each notebook's first cell believes
-that it is in Colab and installs what it needs from this repository; Colab's packages must outlive that.
+A virtual environment with Colab's packages (5 GB) is made anew in `_build/colab`. Each notebook's
+first cell believes that it is in Colab and installs what it needs from this repository; Colab's
+packages must outlive that.
 """
 
 import os
@@ -26,7 +28,9 @@ def prepare(python: str) -> None:
     """Make the environment, with an empty `google.colab` that every kernel imports as it starts."""
     subprocess.run([python, "-m", "venv", "--clear", FOLDER / "venv"], check=True)
     pins = [f"{name}=={version}" for name, version in PACKAGES.items()]
-    subprocess.run([BIN / "python", "-m", "pip", "install", "--quiet", "papermill", *pins], check=True)
+    subprocess.run(
+        [BIN / "python", "-m", "pip", "install", "--quiet", "papermill", *pins], check=True
+    )
     (packages,) = FOLDER.glob("venv/lib/python*/site-packages")
     (packages / "google" / "colab").mkdir(parents=True, exist_ok=True)
     (packages / "google" / "colab" / "__init__.py").touch()
@@ -45,14 +49,27 @@ def run(notebook: str) -> bool:
         "IPYTHONDIR": str(FOLDER / "ipython"),
         "MOFA_REPOSITORY": ROOT.as_uri(),
     }
-    command = ["papermill", f"{notebook}.ipynb", "run.ipynb", "-k", "python3", "-p", "profile", "smoke"]
+    command = [
+        "papermill",
+        f"{notebook}.ipynb",
+        "run.ipynb",
+        "-k",
+        "python3",
+        "-p",
+        "profile",
+        "smoke",
+    ]
     with (alone / "log.txt").open("w") as log:
-        return not subprocess.run(command, cwd=alone, env=environment, stdout=log, stderr=log).returncode
+        return not subprocess.run(
+            command, cwd=alone, env=environment, stdout=log, stderr=log
+        ).returncode
 
 
 def installed() -> dict[str, str]:
     """Versions of the environment's packages."""
-    frozen = subprocess.run([BIN / "python", "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
+    frozen = subprocess.run(
+        [BIN / "python", "-m", "pip", "freeze"], check=True, capture_output=True, text=True
+    ).stdout
     pins = [line.split("==") for line in frozen.splitlines() if "==" in line]
     return {canonicalize_name(name): version for name, version in pins}
 
@@ -66,7 +83,9 @@ def main(python: str) -> None:
         print(f"{notebook} failed: see {FOLDER / 'alone' / notebook / 'log.txt'}")
     for name, version in sorted(replaced):
         print(f"{name} {version} was replaced.")
-    print(f"{len(notebooks) - len(failed)} of {len(notebooks)} notebooks ran; {len(replaced)} packages were replaced.")
+    print(
+        f"{len(notebooks) - len(failed)} of {len(notebooks)} notebooks ran; {len(replaced)} packages were replaced."
+    )
     sys.exit(bool(failed or replaced))
 
 

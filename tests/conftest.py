@@ -1,4 +1,6 @@
-"""Shared by the tests: face models, a sphere, a pretend GPU, a cache that is thrown away, a browser, the built site."""
+"""Shared by the tests: face models, a sphere, a pretend GPU, a cache that is thrown away, a
+browser, the built site.
+"""
 
 import jaxtyping
 import numpy as np
@@ -10,8 +12,8 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from mofa_lib import load_morphable_model
-from mofa_lib.exemplars import HeadShapes
 from mofa_lib.morphable import MorphableModel
+from mofa_lib.studio.heads import HeadShapes
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +31,9 @@ def sphere():
     """Vertices of a unit sphere (float64) and its triangles, counter-clockwise from outside."""
     k = np.arange(300) + 0.5
     polar, azimuth = np.arccos(1 - 2 * k / 300), np.pi * (1 + 5**0.5) * k
-    points = np.stack([np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], 1)
+    points = np.stack(
+        [np.sin(polar) * np.cos(azimuth), np.cos(polar), np.sin(polar) * np.sin(azimuth)], 1
+    )
     faces = ConvexHull(points).simplices
     inward = np.linalg.det(points[faces]) < 0
     faces[inward] = faces[inward][:, ::-1]
@@ -70,14 +74,17 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def unchecked():
-    """The library as its users run it: without the checks of annotations, so that its own messages are seen."""
+    """The library as its users run it: without the checks of annotations, so that its own messages
+    are seen.
+    """
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
 class FakeGPU:
-    """A device that has shapes but no values, and that refuses to work with tensors of another device.
+    """A device that has shapes but no values, and that refuses to work with tensors of another
+    device.
 
     It is called `meta`, where torch can also go backward without hardware, or `cuda`.
     """
@@ -91,16 +98,22 @@ class FakeGPU:
             for part in module.modules():
                 for name, value in part._parameters.items():
                     if value is not None:
-                        part._parameters[name] = torch.nn.Parameter(torch.empty(value.shape, device=device))
+                        part._parameters[name] = torch.nn.Parameter(
+                            torch.empty(value.shape, device=device)
+                        )
                 for name, value in part._buffers.items():
                     if value is not None:
-                        part._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=device)
+                        part._buffers[name] = torch.empty(
+                            value.shape, dtype=value.dtype, device=device
+                        )
         return module
 
 
 @pytest.fixture
 def fake_gpu(monkeypatch):
-    """A `FakeGPU`; where a shape would depend on values (visible pixels, say), a fixed one is taken."""
+    """A `FakeGPU`; where a shape would depend on values (visible pixels, say), a fixed one is
+    taken.
+    """
 
     def nonzero(x):
         return torch.zeros(5, x.ndim, dtype=torch.int64, device=x.device)

@@ -1,6 +1,8 @@
-"""Face-model files as others write them, made of a face in millimetres and random directions: nothing licensed.
+"""Face-model files as others write them, made of a face in millimetres and random directions:
+nothing licensed.
 
-Each maker gives what a file holds, by the names, shapes, types and units of the real one; each `save_…` writes it.
+Each maker gives what a file holds, by the names, shapes, types and units of the real one; each
+`save_…` writes it.
 """
 
 from pathlib import Path
@@ -15,22 +17,34 @@ class Face:
     """A mean face in mm with triangles, colours in [0, 1] and landmarks, as float64."""
 
     def __init__(self, vertices, triangles, colours, landmarks):
-        self.vertices, self.triangles = np.asarray(vertices, np.float64), np.asarray(triangles, np.int64)
-        self.colours, self.landmarks = np.asarray(colours, np.float64), np.asarray(landmarks, np.int64)
+        self.vertices, self.triangles = (
+            np.asarray(vertices, np.float64),
+            np.asarray(triangles, np.int64),
+        )
+        self.colours, self.landmarks = (
+            np.asarray(colours, np.float64),
+            np.asarray(landmarks, np.int64),
+        )
 
 
 def subdivided(face: Face) -> Face:
     """Every triangle cut into four; the old vertices keep their numbers."""
     t, v = face.triangles, len(face.vertices)
-    edges, place = np.unique(np.sort(t[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)), axis=0, return_inverse=True)
+    edges, place = np.unique(
+        np.sort(t[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)), axis=0, return_inverse=True
+    )
     (a, b, c), (ab, bc, ca) = t.T, v + place.reshape(-1, 3).T
-    triangles = np.concatenate([np.stack(x, 1) for x in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    triangles = np.concatenate(
+        [np.stack(x, 1) for x in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+    )
     points, colours = (np.concatenate([x, x[edges].mean(1)]) for x in (face.vertices, face.colours))
     return Face(points, triangles, colours, face.landmarks)
 
 
 def front_of(face: Face, vertices: int, triangles: int) -> Face:
-    """The foremost vertices, and that many triangles between them (some of them twice): the size of a real file."""
+    """The foremost vertices, and that many triangles between them (some of them twice): the size of
+    a real file.
+    """
     kept = np.sort(np.argsort(-face.vertices[:, 2], kind="stable")[:vertices])
     place = np.full(len(face.vertices), -1)
     place[kept] = np.arange(vertices)
@@ -42,7 +56,9 @@ def front_of(face: Face, vertices: int, triangles: int) -> Face:
 
 def directions(face: Face, count: int, seed: int) -> np.ndarray:
     """(3V, count) float32, columns of length 1."""
-    random = np.random.default_rng(seed).standard_normal((3 * len(face.vertices), count), np.float32)
+    random = np.random.default_rng(seed).standard_normal(
+        (3 * len(face.vertices), count), np.float32
+    )
     return random / np.linalg.norm(random, axis=0)
 
 
@@ -67,14 +83,22 @@ def basel_2009(face: Face, components: int = 90) -> dict[str, np.ndarray]:
     }
 
 
-def basel_front(face: Face, shape: int = 80, expression: int = 64, appearance: int = 80) -> dict[str, np.ndarray]:
-    """`BFM_model_front.mat`: decimetres, deviations inside the bases, triangles and landmarks from 1."""
+def basel_front(
+    face: Face, shape: int = 80, expression: int = 64, appearance: int = 80
+) -> dict[str, np.ndarray]:
+    """`BFM_model_front.mat`: decimetres, deviations inside the bases, triangles and landmarks from
+    1.
+    """
     return {
         "meanshape": (face.vertices / 100).reshape(1, -1),
         "idBase": (directions(face, shape, 3) * deviations(face, shape, 3.0) / 100).astype("f4"),
-        "exBase": (directions(face, expression, 4) * deviations(face, expression, 2.0) / 100).astype("f4"),
+        "exBase": (
+            directions(face, expression, 4) * deviations(face, expression, 2.0) / 100
+        ).astype("f4"),
         "meantex": (255 * face.colours).reshape(1, -1),
-        "texBase": (directions(face, appearance, 5) * deviations(face, appearance, 0.05) * 255).astype("f4"),
+        "texBase": (
+            directions(face, appearance, 5) * deviations(face, appearance, 0.05) * 255
+        ).astype("f4"),
         "tri": (face.triangles + 1).astype("i4"),
         "keypoints": (face.landmarks + 1).reshape(1, -1).astype("f8"),
         "skinmask": np.ones((1, len(face.vertices))),
@@ -82,19 +106,33 @@ def basel_front(face: Face, shape: int = 80, expression: int = 64, appearance: i
     }
 
 
-def basel_2017(face: Face, shape: int = 90, expression: int = 70, color: int = 85) -> dict[str, np.ndarray]:
-    """The `.h5` files of 2017 and 2019: millimetres, variances, (3, V) points, (3, F) cells; each part has a mean."""
+def basel_2017(
+    face: Face, shape: int = 90, expression: int = 70, color: int = 85
+) -> dict[str, np.ndarray]:
+    """The `.h5` files of 2017 and 2019: millimetres, variances, (3, V) points, (3, F) cells; each
+    part has a mean.
+    """
     middle = np.array([0.5, -3.0, -60.0])
     smile = np.random.default_rng(6).normal(0, 0.3, (len(face.vertices), 3)) + middle
     means = {"shape": face.vertices - smile, "expression": smile, "color": face.colours}
-    content = {"metadata/landmarks/json": np.array(b'[{"id": "center.nose.tip", "coordinates": [0, 0, 0]}]')}
-    for part, count, first in (("shape", shape, 3.0), ("expression", expression, 2.0), ("color", color, 0.05)):
+    content = {
+        "metadata/landmarks/json": np.array(
+            b'[{"id": "center.nose.tip", "coordinates": [0, 0, 0]}]'
+        )
+    }
+    for part, count, first in (
+        ("shape", shape, 3.0),
+        ("expression", expression, 2.0),
+        ("color", color, 0.05),
+    ):
         content |= {
             f"{part}/model/mean": means[part].reshape(-1).astype("f4"),
             f"{part}/model/pcaBasis": directions(face, count, 7 + count),
             f"{part}/model/pcaVariance": (deviations(face, count, first) ** 2).astype("f4"),
             f"{part}/model/noiseVariance": np.zeros(1, "f4"),
-            f"{part}/representer/points": (face.vertices.T * 1.1 + 20).astype("f4"),  # the reference, not the mean
+            f"{part}/representer/points": (face.vertices.T * 1.1 + 20).astype(
+                "f4"
+            ),  # the reference, not the mean
             f"{part}/representer/cells": np.ascontiguousarray(face.triangles.T.astype("i4")),
         }
     content["color/representer/colorspace"] = np.array(b"RGB")

@@ -1,4 +1,5 @@
-"""Rebuilds the shipped heads and face model in a temporary folder and compares every number with the shipped one.
+"""Rebuilds the shipped heads and face model in a temporary folder and compares every number with
+the shipped one.
 
 python -m tests.rebuild
 """
@@ -7,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mofa_lib import anny_faces
 from mofa_lib.artifacts import load_tensors
+from mofa_lib.studio.build import heads as anny_faces
 
 
 def main() -> None:

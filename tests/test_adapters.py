@@ -31,8 +31,12 @@ def pictures():
 
 
 def adam_of_foolbox(network, images, targets, goal=0.0):
-    attack = toward_codes(foolbox.attacks.LinfAdamPGD(steps=STEPS, rel_stepsize=0.1, random_start=False))
-    return attack(foolbox_model(network), images, NearCodes(network(targets), goal), epsilons=EPSILON)
+    attack = toward_codes(
+        foolbox.attacks.LinfAdamPGD(steps=STEPS, rel_stepsize=0.1, random_start=False)
+    )
+    return attack(
+        foolbox_model(network), images, NearCodes(network(targets), goal), epsilons=EPSILON
+    )
 
 
 def features_of_art(network, images, targets):

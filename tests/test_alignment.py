@@ -7,7 +7,9 @@ from PIL import Image
 from skimage.transform import SimilarityTransform
 
 from mofa_lib import FaceCode, FaceRenderer
-from mofa_lib.alignment import align_photo, align_points, five_point_template, five_points, similarity
+from mofa_lib.alignment import align_photo, align_points, five_point_template
+from mofa_lib.faces import five_points
+from mofa_lib.procrustes import similarity
 
 
 def test_similarity_is_skimage_s():
@@ -21,7 +23,10 @@ def test_similarity_is_skimage_s():
 
 def test_similarity_undoes_a_known_motion():
     source = torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    turn, shift = torch.tensor([[0.6, -0.8], [0.8, 0.6]]).double() * 2.5, torch.tensor([7.0, -3.0]).double()
+    turn, shift = (
+        torch.tensor([[0.6, -0.8], [0.8, 0.6]]).double() * 2.5,
+        torch.tensor([7.0, -3.0]).double(),
+    )
     found, moved = similarity(source, source @ turn.T + shift)
     torch.testing.assert_close(found, turn)
     torch.testing.assert_close(moved, shift)
@@ -29,7 +34,11 @@ def test_similarity_undoes_a_known_motion():
 
 def test_five_points_are_eyes_nose_and_mouth():
     marks = torch.randn(68, 2, generator=torch.Generator().manual_seed(1))
-    expected = [marks[[36, 37, 38, 39, 40, 41]].mean(0), marks[[42, 43, 44, 45, 46, 47]].mean(0), *marks[[30, 48, 54]]]
+    expected = [
+        marks[[36, 37, 38, 39, 40, 41]].mean(0),
+        marks[[42, 43, 44, 45, 46, 47]].mean(0),
+        *marks[[30, 48, 54]],
+    ]
     torch.testing.assert_close(five_points(marks), torch.stack(expected))
 
 
@@ -53,18 +62,23 @@ def test_aligned_points_are_moved_as_skimage_moves_them():
 @pytest.mark.parametrize("size", [32, 112])
 def test_the_template_is_the_rendered_mean_face(model, size):
     rendering = FaceRenderer(model, size)(FaceCode.mean(model))
-    torch.testing.assert_close(five_point_template(size), five_points(rendering.landmarks[0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        five_point_template(size), five_points(rendering.landmarks[0]), atol=1e-3, rtol=0
+    )
 
 
 def test_the_template_lies_upright_in_the_picture():
     right_eye, left_eye, nose, right_corner, left_corner = five_point_template(1).tolist()
     assert right_eye[0] < nose[0] < left_eye[0] and right_corner[0] < nose[0] < left_corner[0]
     assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_corner[1], left_corner[1])
-    assert abs(nose[0] - 0.5) < 0.02 and all(0 < v < 1 for point in five_point_template(1).tolist() for v in point)
+    assert abs(nose[0] - 0.5) < 0.02 and all(
+        0 < v < 1 for point in five_point_template(1).tolist() for v in point
+    )
 
 
 @pytest.mark.parametrize(
-    ("scale", "angle", "shift"), [(4.0, 0.0, (40, 30)), (2.5, 0.5, (150, 60)), (6.0, -0.3, (20, 190))]
+    ("scale", "angle", "shift"),
+    [(4.0, 0.0, (40, 30)), (2.5, 0.5, (150, 60)), (6.0, -0.3, (20, 190))],
 )
 def test_five_dots_of_a_photo_land_on_the_template(scale, angle, shift):
     """Soft dots, one after the other; the weights of its pixels say where each one went."""
@@ -107,8 +121,12 @@ def test_a_fine_pattern_of_a_large_photo_becomes_grey(scale, left):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photo_is_turned_as_its_camera_was_held(orientation):
-    """The points are those of the photo as viewers show it; the tag says how the stored rows and columns lie."""
-    upright = Image.fromarray(np.random.default_rng(5).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    """The points are those of the photo as viewers show it; the tag says how the stored rows and
+    columns lie.
+    """
+    upright = Image.fromarray(
+        np.random.default_rng(5).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    )
     pixels = np.array(upright)
     stored = {  # by the standard's words: where row 0 and column 0 of the file are in the picture
         1: pixels,  # top, left

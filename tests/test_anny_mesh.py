@@ -1,11 +1,13 @@
-"""The builder's geometry that needs no package `anny`: the cut through a mesh, and how much sky a vertex sees."""
+"""The builder's geometry that needs no package `anny`: the cut through a mesh, and how much sky a
+vertex sees.
+"""
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 
-from mofa_lib.anny_mesh import Topology, cut, occlusion
+from mofa_lib.studio.build.mesh import Topology, cut, occlusion
 
 
 @pytest.fixture
@@ -17,7 +19,10 @@ def square():
     points = np.stack([x, y], -1) + inner[..., None] * rng.uniform(-0.3, 0.3, (9, 9, 2))
     corner = (np.arange(8)[:, None] * 9 + np.arange(8)).ravel()
     faces = np.concatenate(
-        [np.stack([corner, corner + 9, corner + 1], 1), np.stack([corner + 9, corner + 10, corner + 1], 1)]
+        [
+            np.stack([corner, corner + 9, corner + 1], 1),
+            np.stack([corner + 9, corner + 10, corner + 1], 1),
+        ]
     )
     points, faces = torch.from_numpy(points.reshape(-1, 2)), torch.from_numpy(faces)
     return points, Topology(faces, points[faces], sparse.identity(81).tocsr())
@@ -35,22 +40,26 @@ def test_a_cut_splits_triangles_and_nothing_else(square):
     done = cut(mesh, height.float())
     after = done.of(torch.cat([points, height[:, None]], 1)).double()
     places, heights = after[:, :2], after[:, 2]
-    areas = area(places, done.faces)
+    areas = area(places, done.triangles)
     assert (areas > 0).all() and areas.sum() == pytest.approx(64, abs=1e-4)
-    side = heights[done.faces]
+    side = heights[done.triangles]
     assert ((side.amin(1) > -0.6) | (side.amax(1) < 0.6)).all()  # snapped by less than 0.5
     above = areas[side.mean(1) > 0].sum()
-    corners = np.array([[x, y] for x in np.linspace(0.004, 7.996, 1000) for y in np.linspace(0.004, 7.996, 1000)])
+    corners = np.array(
+        [[x, y] for x in np.linspace(0.004, 7.996, 1000) for y in np.linspace(0.004, 7.996, 1000)]
+    )
     expected = 64 * (0.7 * corners[:, 0] + 0.4 * corners[:, 1] > 4.3).mean()
     assert above == pytest.approx(expected, abs=0.5)
-    torch.testing.assert_close(done.corners.float(), places[done.faces].float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        done.corners.float(), places[done.triangles].float(), atol=1e-5, rtol=0
+    )
     np.testing.assert_allclose(done.weights.sum(1), 1, atol=1e-12)
 
 
 def test_a_cut_beside_the_mesh_changes_nothing(square):
     points, mesh = square
     done = cut(mesh, torch.full((81,), 3.0))
-    assert done.faces.equal(mesh.faces) and done.weights.shape == (81, 81)
+    assert done.triangles.equal(mesh.triangles) and done.weights.shape == (81, 81)
 
 
 def test_the_sky_over_a_sphere_and_inside_a_bowl(sphere):
@@ -62,15 +71,22 @@ def test_the_sky_over_a_sphere_and_inside_a_bowl(sphere):
 
 
 def test_the_sky_between_two_walls(square):
-    """On the floor of a trench as deep as half its width, the walls leave the cosine-weighted share sin(45°)."""
+    """On the floor of a trench as deep as half its width, the walls leave the cosine-weighted share
+    sin(45°).
+    """
     y = np.linspace(-400, 400, 81)
     profile = np.array([[-60.0, 60], [-60, 0], [0, 0], [60, 0], [60, 60]])
     points = torch.tensor([[x, along, z] for along in y for x, z in profile], dtype=torch.float32)
     start = (np.arange(80)[:, None] * 5 + np.arange(4)).ravel()
     faces = torch.from_numpy(
-        np.concatenate([np.stack([start, start + 1, start + 5], 1), np.stack([start + 1, start + 6, start + 5], 1)])
+        np.concatenate(
+            [
+                np.stack([start, start + 1, start + 5], 1),
+                np.stack([start + 1, start + 6, start + 5], 1),
+            ]
+        )
     )
     middle = 40 * 5 + 2
-    assert occlusion(points * torch.tensor([1, 0.3, 1]), faces, directions=150)[middle] == pytest.approx(
-        0.707, abs=0.07
-    )
+    assert occlusion(points * torch.tensor([1, 0.3, 1]), faces, directions=150)[
+        middle
+    ] == pytest.approx(0.707, abs=0.07)

@@ -1,10 +1,13 @@
-"""Files: written whole or not at all, recognised when damaged, refused when made for something else."""
+"""Files: written whole or not at all, recognised when damaged, refused when made for something
+else.
+"""
 
 import hashlib
 import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,10 +19,12 @@ from mofa_lib.artifacts import (
     load_tensors,
     load_weights,
     made_with,
+    packed,
     save_json,
     save_result,
     save_tensors,
     save_weights,
+    unpacked,
     weights_paths,
     write_bytes,
 )
@@ -132,7 +137,10 @@ def test_missing_files_are_named(tmp_path):
 def test_a_digest_is_the_sha_256_of_what_it_says():
     tensors = {"b": torch.arange(3), "a": torch.tensor([[1.0, 2.0]])}
     expected = hashlib.sha256()
-    for name, kind, shape, values in (("a", "float32", "(1, 2)", tensors["a"]), ("b", "int64", "(3,)", tensors["b"])):
+    for name, kind, shape, values in (
+        ("a", "float32", "(1, 2)", tensors["a"]),
+        ("b", "int64", "(3,)", tensors["b"]),
+    ):
         expected.update(f"{name} torch.{kind} {shape}\n".encode() + values.numpy().tobytes())
     assert digest(tensors) == expected.hexdigest() == digest(dict(reversed(tensors.items())))
 
@@ -156,7 +164,9 @@ def test_a_digest_tells_tensors_apart(other):
 
 def test_weights_come_back_as_float32_with_their_history(cache):
     paths = save_weights("mofa", "gpu", state(), METADATA)
-    assert paths == weights_paths("mofa", "gpu") == [cache / "weights" / "mofa_gpu-1of1.safetensors"]
+    assert (
+        paths == weights_paths("mofa", "gpu") == [cache / "weights" / "mofa_gpu-1of1.safetensors"]
+    )
     found, metadata = load_weights("mofa", "gpu", size=224)
     assert metadata == METADATA
     for name, value in state().items():
@@ -167,7 +177,10 @@ def test_weights_come_back_as_float32_with_their_history(cache):
 def test_large_weights_are_cut_into_parts(cache, monkeypatch):
     monkeypatch.setattr(artifacts, "PART", 100)  # bytes; a.weight as float16 has 60
     paths = save_weights("mofa", "gpu", state(), METADATA)
-    assert [path.name for path in paths] == ["mofa_gpu-1of2.safetensors", "mofa_gpu-2of2.safetensors"]
+    assert [path.name for path in paths] == [
+        "mofa_gpu-1of2.safetensors",
+        "mofa_gpu-2of2.safetensors",
+    ]
     assert set(load_weights("mofa", "gpu")[0]) == set(state())
 
 
@@ -215,7 +228,9 @@ def test_names_are_not_mixed_up(cache):
 
 
 def test_missing_weights_name_the_command(cache):
-    with pytest.raises(FileNotFoundError, match="python -m mofa_lib.training --what mofa --profile gpu"):
+    with pytest.raises(
+        FileNotFoundError, match="python -m mofa_lib.training --what mofa --profile gpu"
+    ):
         load_weights("mofa", "gpu")
 
 
@@ -229,7 +244,9 @@ def test_missing_weights_name_the_command(cache):
 )
 def test_weights_of_something_else_are_refused(cache, metadata, message):
     save_weights("mofa", "gpu", state(), {**METADATA, **metadata})
-    with pytest.raises(ValueError, match=message + "; train again with: python -m mofa_lib.training"):
+    with pytest.raises(
+        ValueError, match=message + "; train again with: python -m mofa_lib.training"
+    ):
         load_weights("mofa", "gpu", size=224)
 
 
@@ -246,8 +263,17 @@ def test_damaged_weights_are_recognised(cache):
 def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, "SHIPPED", tmp_path)
     (weights,) = save_weights("mofa", "cpu", state(), {**METADATA, "profile": "cpu"})
-    about = {"claim": "c", "chapter": "06_mofa", "switch": "all", "profile": "smoke", "seed": 3, "n": 8}
-    written = save_result(tmp_path / "results", "r", **about, weights=["mofa"], seconds=1.6, data={"x": [1.5]})
+    about = {
+        "claim": "c",
+        "chapter": "06_mofa",
+        "switch": "all",
+        "profile": "smoke",
+        "seed": 3,
+        "n": 8,
+    }
+    written = save_result(
+        tmp_path / "results", "r", **about, weights=["mofa"], seconds=1.6, data={"x": [1.5]}
+    )
     found = load_result("r")
     assert found == written and found["data"] == {"x": [1.5]} and found["seconds"] == 2
     keys = "claim command profile seed n weights versions seconds data"
@@ -255,7 +281,9 @@ def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
     assert found["weights"] == {weights.name: hashlib.sha256(weights.read_bytes()).hexdigest()}
     assert found["command"].split()[:2] == ["papermill", "book/06_mofa.ipynb"]
     assert "-p seed 3" in found["command"] and "-p all True" in found["command"]
-    assert str(tmp_path) not in json.dumps(found) and found["versions"]["torch"] in torch.__version__
+    assert (
+        str(tmp_path) not in json.dumps(found) and found["versions"]["torch"] in torch.__version__
+    )
 
 
 def test_results_of_earlier_weights_say_so(cache, tmp_path):
@@ -263,7 +291,12 @@ def test_results_of_earlier_weights_say_so(cache, tmp_path):
     about = {"claim": "c", "chapter": "10_attack_results", "profile": "gpu", "seed": 3, "n": 8}
     result = save_result(tmp_path, "r", **about, weights=["face_identity"], seconds=1.6, data={})
     line = made_with(result)
-    assert "seed 3" in line and "profile gpu" in line and result["command"] in line and "earlier" not in line
+    assert (
+        "seed 3" in line
+        and "profile gpu" in line
+        and result["command"] in line
+        and "earlier" not in line
+    )
     save_weights("face_identity", "gpu", {"a": torch.ones(3)}, METADATA)
     assert made_with(result) == line + f" · **made with earlier weights** ({weights.name})"
     weights.unlink()
@@ -272,5 +305,23 @@ def test_results_of_earlier_weights_say_so(cache, tmp_path):
 
 def test_missing_results_name_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, "SHIPPED", tmp_path)
-    with pytest.raises(FileNotFoundError, match="no result file r.json; make it with: make results"):
+    with pytest.raises(
+        FileNotFoundError, match="no result file r.json; make it with: make results"
+    ):
         load_result("r")
+
+
+def test_packed_numbers_have_five_digits():
+    assert packed([1.0, 0.123456789, -2e-9, 123456.0]) == "1 0.12346 -2e-09 1.2346e+05"
+    assert packed(torch.tensor([0.5, 0.25])) == packed(np.array([0.5, 0.25])) == "0.5 0.25"
+
+
+def test_packed_numbers_come_back():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=100) * 10.0 ** rng.integers(-6, 6, 100)
+    found = unpacked(packed(values))
+    assert found.dtype == float
+    np.testing.assert_allclose(found, values, rtol=5e-5)
+    assert packed(found) == packed(values)
+    assert packed([]) == "" and unpacked("").shape == (0,)
+    np.testing.assert_equal(unpacked(packed([np.nan, np.inf])), [np.nan, np.inf])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mofa_lib.atlas import COLUMNS, EYES, ROWS, Atlas, read_texture, texture_at_vertices
 from mofa_lib.camera import Camera, pose
 from mofa_lib.raster import interpolate, rasterize
+from mofa_lib.studio.atlas import COLUMNS, EYES, ROWS, Atlas, read_texture, texture_at_vertices
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,17 @@ def places(shapes, atlas):
 
 @pytest.mark.parametrize("yaw", [0.0, 0.9, -0.9])
 def test_a_picture_of_the_places_shows_the_places(shapes, places, yaw):
-    """Each pixel reads from the texture where it is, as interpolated vertices say, within a texel or two."""
+    """Each pixel reads from the texture where it is, as interpolated vertices say, within a texel
+    or two.
+    """
     turned = pose(shapes.mean[None], torch.tensor([[0.0, yaw, 0.0]]), torch.zeros(1, 3))
-    fragments = rasterize(Camera().project(turned, 112), shapes.faces, 112)
+    fragments = rasterize(Camera().project(turned, 112), shapes.triangles, 112)
     seen = read_texture(places, shapes.texture_coordinates, fragments)
-    expected = interpolate(fragments, shapes.faces, shapes.mean[None])
+    expected = interpolate(fragments, shapes.triangles, shapes.mean[None])
     eyes_or_mouth = interpolate(
-        fragments, shapes.faces, (shapes.regions["eyes"] + shapes.regions["mouth"])[None, :, None]
+        fragments,
+        shapes.triangles,
+        (shapes.regions["eyes"] + shapes.regions["mouth"])[None, :, None],
     )
     skin = (fragments.face >= 0) & (eyes_or_mouth[..., 0] == 0)
     wrong = (seen - expected).norm(dim=-1)[skin]
@@ -49,7 +53,9 @@ def test_an_eyeball_is_seen_from_the_front(shapes, places):
 def test_values_spread_linearly(shapes, atlas):
     """A linear function of place, given at the vertices, is that function at the texels."""
     slope = np.array([[1.0, 2.0], [-1.0, 0.5], [3.0, 0.0]], np.float32)
-    np.testing.assert_allclose(atlas.spread(shapes.mean.numpy() @ slope), atlas.points @ slope, atol=1e-2)
+    np.testing.assert_allclose(
+        atlas.spread(shapes.mean.numpy() @ slope), atlas.points @ slope, atol=1e-2
+    )
 
 
 def test_the_texture_has_no_holes(atlas):

@@ -1,13 +1,25 @@
-"""Eq. 1, Algorithm 1 and FGSM: closed forms, loops, and the sanity checks that every attack must pass."""
+"""Eq. 1, Algorithm 1 and FGSM: closed forms, loops, and the sanity checks that every attack must
+pass.
+"""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from mofa_lib import CodeDistance, FaceCode, LatentAttack, MoFA, RenderedFaces, fgsm, load_pretrained, pgd
-from mofa_lib.attack import WEIGHTS, quantize
+from mofa_lib import (
+    CodeDistance,
+    FaceCode,
+    LatentAttack,
+    MoFA,
+    RenderedFaces,
+    fgsm,
+    load_pretrained,
+    pgd,
+)
+from mofa_lib.attack import WEIGHTS, quantize, random_signs
 from mofa_lib.morphable import MorphableModel
 
 READINGS = [
@@ -21,7 +33,9 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def random_images(count: int = 6, seed: int = 0, low: float = 0.2, high: float = 0.8) -> torch.Tensor:
+def random_images(
+    count: int = 6, seed: int = 0, low: float = 0.2, high: float = 0.8
+) -> torch.Tensor:
     return low + (high - low) * torch.rand(count, 3, 5, 5, generator=seeded(seed))
 
 
@@ -35,7 +49,10 @@ def linear():
 @pytest.fixture(scope="module")
 def curved():
     """A small random network: its gradient turns from place to place."""
-    first, second = torch.randn(75, 40, generator=seeded(2)), torch.randn(40, 7, generator=seeded(3))
+    first, second = (
+        torch.randn(75, 40, generator=seeded(2)),
+        torch.randn(40, 7, generator=seeded(3)),
+    )
     return lambda images: torch.sin(images.flatten(1) @ first) @ second
 
 
@@ -53,7 +70,9 @@ def l2(a, b):
 @pytest.mark.parametrize("sigma", [True, False])
 @pytest.mark.parametrize("weights", [WEIGHTS, {"translation": 0.05, "shape": 2.0}])
 def test_eq_1_is_a_sum_over_groups_and_coefficients(tiny_model, weights, sigma):
-    a, b = (FaceCode.from_vector(torch.randn(3, 42, generator=seeded(s)), tiny_model) for s in (0, 1))
+    a, b = (
+        FaceCode.from_vector(torch.randn(3, 42, generator=seeded(s)), tiny_model) for s in (0, 1)
+    )
     found = CodeDistance(tiny_model, weights, sigma)(a, b)
     for face in range(3):
         expected = 0.0
@@ -63,7 +82,11 @@ def test_eq_1_is_a_sum_over_groups_and_coefficients(tiny_model, weights, sigma):
             if sigma and group in ("shape", "expression", "appearance"):
                 basis = getattr(tiny_model, f"{group}_basis")
                 deviation = [float(basis[..., i].square().sum().sqrt()) for i in range(len(x))]
-            expected += weight * sum(s * abs(p - q) for s, p, q in zip(deviation, x, y, strict=True)) / len(x)
+            expected += (
+                weight
+                * sum(s * abs(p - q) for s, p, q in zip(deviation, x, y, strict=True))
+                / len(x)
+            )
         assert float(found[face]) == pytest.approx(expected, rel=1e-4)
 
 
@@ -84,7 +107,9 @@ def test_eq_1_skips_groups_that_the_model_lacks(tiny_tensors):
 
 
 def test_eq_1_knows_its_groups(tiny_model):
-    with pytest.raises(ValueError, match="No group of the code is called 'nose': choose from shape, expression"):
+    with pytest.raises(
+        ValueError, match="No group of the code is called 'nose': choose from shape, expression"
+    ):
         CodeDistance(tiny_model, {"nose": 1.0})
     for weights in ({}, {"shape": -1.0}):
         with pytest.raises(ValueError, match="needs weights, none of them negative"):
@@ -112,7 +137,9 @@ def test_no_epsilon_no_perturbation(linear, reading, bound, targeted):
     attack = LatentAttack(linear, l1, **{**reading, "epsilon": 0.0})
     result = attack(images, targets) if targeted else attack(images)
     assert result.images.equal(images) and not result.perturbation.any() and attack.bound == 0
-    torch.testing.assert_close(result.distance, l1(linear(images), linear(targets if targeted else images)))
+    torch.testing.assert_close(
+        result.distance, l1(linear(images), linear(targets if targeted else images))
+    )
 
 
 def test_attacked_pictures_are_pictures(linear):
@@ -137,7 +164,9 @@ def test_the_best_iterate_is_returned(curved):
     result = LatentAttack(curved, l2, epsilon=0.2, steps=30, rate=1.0)(images, targets)
     torch.testing.assert_close(l2(curved(result.images), curved(targets)), result.distance)
     torch.testing.assert_close(result.distance, result.course[-1])
-    assert (result.course[-1] == result.course[-2]).any()  # there is a picture whose last iterate is not its best
+    assert (
+        result.course[-1] == result.course[-2]
+    ).any()  # there is a picture whose last iterate is not its best
 
 
 def test_the_distance_does_not_count_the_penalty(linear):
@@ -185,7 +214,9 @@ def test_success_grows_with_epsilon_up_to_certainty(curved):
     before = l2(curved(images), curved(targets))
     success = []
     for epsilon in (0.0, 0.02, 0.05, 0.2, 1.0):
-        after = LatentAttack(curved, l2, epsilon=epsilon, steps=200, rate=0.02)(images, targets).distance
+        after = LatentAttack(curved, l2, epsilon=epsilon, steps=200, rate=0.02)(
+            images, targets
+        ).distance
         success.append(float((after < 0.1 * before).float().mean()))
     assert success == sorted(success) and success[0] == 0 and success[-1] == 1
 
@@ -210,14 +241,18 @@ def test_algorithm_1_step_by_step(linear, reading, bound):
 
 
 def test_a_black_pixel_is_not_lost():
-    """First the gradient pushes pixel 0 below black; once pixel 1 has moved, it should rise. It must be able to."""
+    """First the gradient pushes pixel 0 below black; once pixel 1 has moved, it should rise. It
+    must be able to.
+    """
 
     def code(images):
         x = images.flatten(1)
         return (x[:, 0] * (0.05 - x[:, 1]) + (0.2 - x[:, 1])).unsqueeze(1)
 
     images = torch.zeros(1, 3, 1, 1)
-    result = LatentAttack(lambda x: code(x), lambda a, b: a[:, 0], epsilon=0.2, steps=100)(images, images)
+    result = LatentAttack(lambda x: code(x), lambda a, b: a[:, 0], epsilon=0.2, steps=100)(
+        images, images
+    )
     assert result.images.flatten()[0] > 0.15
 
 
@@ -229,14 +264,19 @@ def test_nothing_else_is_changed(curved):
     assert images.equal(kept[0]) and targets.equal(kept[1])
     assert all(p.grad is None for p in network.parameters())
     assert all(v.equal(kept[2][k]) for k, v in network.state_dict().items())
-    assert not any(t.requires_grad for t in (result.images, result.perturbation, result.distance, result.course))
+    assert not any(
+        t.requires_grad
+        for t in (result.images, result.perturbation, result.distance, result.course)
+    )
 
 
 def test_the_same_attack_gives_the_same_pictures(curved):
     images, targets = random_images(), random_images(seed=9)
     attack = LatentAttack(curved, l2, steps=5)
     assert attack(images, targets).images.equal(attack(images, targets).images)
-    torch.testing.assert_close(attack(images[2:3], targets[2:3]).images[0], attack(images, targets).images[2])
+    torch.testing.assert_close(
+        attack(images[2:3], targets[2:3]).images[0], attack(images, targets).images[2]
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,12 +312,17 @@ def test_many_pictures_are_attacked_in_batches(curved):
     away = [LatentAttack(curved, l2, steps=4, batch=batch)(images) for batch in (3, 50)]
     for one, other in ((found, whole), away):
         for name in vars(whole):
-            torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-5
+            )
 
 
 def test_no_pictures_no_attack(curved):
     nobody = random_images()[:0]
-    for result in (LatentAttack(curved, l2, steps=2)(nobody, nobody), LatentAttack(curved, l2, steps=2)(nobody)):
+    for result in (
+        LatentAttack(curved, l2, steps=2)(nobody, nobody),
+        LatentAttack(curved, l2, steps=2)(nobody),
+    ):
         assert result.images.shape == nobody.shape and result.course.shape == (3, 0)
 
 
@@ -289,11 +334,15 @@ def test_targets_may_be_codes(curved, tiny_tensors):
     torch.nn.init.normal_(mofa.head.weight, std=0.1, generator=seeded(3))
     images, targets = torch.rand(2, 3, 2, 3, 32, 32, generator=seeded(4)).flatten(1, 2)[:, :2]
     attack = LatentAttack(mofa.encode, CodeDistance(mofa.model), steps=2, batch=1)
-    torch.testing.assert_close(attack(images, mofa.encode(targets)).images, attack(images, targets).images)
+    torch.testing.assert_close(
+        attack(images, mofa.encode(targets)).images, attack(images, targets).images
+    )
 
 
 def test_without_a_target_the_code_moves_away(curved):
-    """As far as a search over random corners of the box finds, and farther; at the picture there is no gradient."""
+    """As far as a search over random corners of the box finds, and farther; at the picture there is
+    no gradient.
+    """
     images = random_images()
     own = curved(images)
     assert pgd(lambda x: l1(curved(x), own), images, 0.05).equal(images)
@@ -302,7 +351,9 @@ def test_without_a_target_the_code_moves_away(curved):
     assert (result.perturbation.abs() <= 0.05 + 1e-6).all()
     torch.testing.assert_close(l1(curved(result.images), curved(images)), result.distance)
     assert (result.course.diff(dim=0) <= 0).all() and attack(images).images.equal(result.images)
-    corners = [images + 0.05 * torch.randn(images.shape, generator=seeded(k)).sign() for k in range(50)]
+    corners = [
+        images + 0.05 * torch.randn(images.shape, generator=seeded(k)).sign() for k in range(50)
+    ]
     farthest = torch.stack([l1(curved(x), curved(images)) for x in corners]).amax(0)
     assert (result.distance > farthest).all()
 
@@ -321,7 +372,11 @@ def test_an_attack_ends_when_it_is_content(curved, targeted):
     assert result.course.shape == (51, 6)
     calls = []
     easy = LatentAttack(
-        lambda x: (calls.append(1), curved(x))[1], l2, epsilon=0.1, steps=50, goal=1e6 if targeted else 0
+        lambda x: (calls.append(1), curved(x))[1],
+        l2,
+        epsilon=0.1,
+        steps=50,
+        goal=1e6 if targeted else 0,
     )
     easy(images, targets)
     assert len(calls) < 5
@@ -337,24 +392,69 @@ def test_saved_pictures_are_judged_again(curved):
 
 
 def test_each_picture_needs_its_target(unchecked, linear):
-    with pytest.raises(ValueError, match=r"Each picture needs its target, got \(6, 3, 5, 5\) and \(2, 3, 5, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"Each picture needs its target, got \(6, 3, 5, 5\) and \(2, 3, 5, 5\)"
+    ):
         LatentAttack(linear, l1)(random_images(), random_images(2))
     with pytest.raises(ValueError, match=r"got \(6, 3, 5, 5\) and 2 codes"):
         LatentAttack(linear, l1)(random_images(), linear(random_images(2)))
 
 
 @pytest.mark.parametrize(
-    ("images", "message"),
+    ("images", "error", "message"),
     [
-        (torch.rand(3, 5, 5), r"a batch of pictures \(B, 3, H, W\), got \(3, 5, 5\)"),
-        (torch.rand(2, 3, 5, 5) - 0.5, r"must lie in \[0, 1\], got values from -0"),
-        (torch.full((2, 3, 5, 5), torch.nan), r"must lie in \[0, 1\], got values from nan"),
+        (
+            torch.rand(3, 5, 5),
+            ValueError,
+            r"Images must have shape \(B, 3, H, W\), got \(3, 5, 5\)",
+        ),
+        (
+            torch.rand(2, 1, 5, 5),
+            ValueError,
+            r"Images must have shape \(B, 3, H, W\), got \(2, 1, 5, 5\)",
+        ),
+        (
+            torch.rand(2, 3, 5, 5) - 0.5,
+            ValueError,
+            r"Images must lie in \[0, 1\], got values from -0",
+        ),
+        (
+            torch.full((2, 3, 5, 5), torch.nan),
+            ValueError,
+            r"Images must lie in \[0, 1\], got values from nan",
+        ),
+        (
+            torch.zeros(2, 3, 5, 5, dtype=torch.uint8),
+            TypeError,
+            "got torch.uint8; divide 8-bit values by 255",
+        ),
     ],
 )
-def test_what_is_no_picture_is_refused(unchecked, linear, images, message):
+def test_what_is_no_picture_is_refused(unchecked, linear, images, error, message):
     for attack in (LatentAttack(linear, l1), lambda x: pgd(lambda y: y.sum((1, 2, 3)), x, 0.1)):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(error, match=message):
             attack(images)
+
+
+def test_an_encoder_that_rounds_is_noticed_once(linear):
+    """A code that does not change a little has no gradient: nothing would move, and nobody know."""
+    images, targets = random_images(7), random_images(7, seed=9)
+    attack = LatentAttack(lambda x: linear(x).round(), l1, steps=3, batch=3)
+    with pytest.warns(UserWarning) as said:
+        result = attack(images, targets)
+        attack(images, targets)
+    assert len(said) == 1 and "Every gradient of the attack is zero" in str(said[0].message)
+    assert not result.perturbation.any()
+
+
+def test_an_attack_that_moves_or_must_not_move_says_nothing(linear):
+    images, targets = random_images(), random_images(seed=9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LatentAttack(lambda x: linear(x).round(), l1, epsilon=0.0, steps=3)(images, targets)
+        LatentAttack(linear, l1, steps=3)(images, targets)
+        LatentAttack(linear, l1, steps=3)(images)
+        LatentAttack(linear, l1, steps=3)(images[:0], targets[:0])
 
 
 # FGSM, PGD and saved pictures
@@ -365,7 +465,9 @@ def test_fgsm_of_a_linear_loss_is_its_sign():
     direction[0, 0, 0] = 0
     images = random_images(low=0.0, high=1.0)
     found = fgsm(lambda x: (x * direction).sum((1, 2, 3)), images, 0.3)
-    np.testing.assert_allclose(found, np.clip(images.numpy() + 0.3 * np.sign(direction.numpy()), 0, 1), atol=1e-6)
+    np.testing.assert_allclose(
+        found, np.clip(images.numpy() + 0.3 * np.sign(direction.numpy()), 0, 1), atol=1e-6
+    )
 
 
 def test_fgsm_leaves_its_input_alone_and_wants_a_length():
@@ -395,20 +497,47 @@ def test_pgd_step_by_step(curved):
         x.requires_grad_()
         l2(curved(x), goal).sum().backward()
         x = (x.detach() - 0.02 * x.grad.sign()).clamp(images - 0.04, images + 0.04).clamp(0, 1)
-    torch.testing.assert_close(pgd(lambda y: -l2(curved(y), goal), images, 0.04, steps=5, rate=0.02), x)
+    torch.testing.assert_close(
+        pgd(lambda y: -l2(curved(y), goal), images, 0.04, steps=5, rate=0.02), x
+    )
 
 
 def test_pgd_begins_anywhere_in_the_box_and_stays_there(curved):
     images = random_images(low=0.0, high=1.0)
-    resting = [pgd(lambda x: 0 * x.sum((1, 2, 3)), images, 0.1, generator=seeded(k)) for k in range(40)]
+    resting = [
+        pgd(lambda x: 0 * x.sum((1, 2, 3)), images, 0.1, generator=seeded(k)) for k in range(40)
+    ]
     away = torch.stack(resting) - images
     inside = (images > 0.1) & (images < 0.9)
-    assert away.abs().max() <= 0.1 + 1e-6 and (torch.stack(resting) >= 0).all() and (torch.stack(resting) <= 1).all()
+    assert (
+        away.abs().max() <= 0.1 + 1e-6
+        and (torch.stack(resting) >= 0).all()
+        and (torch.stack(resting) <= 1).all()
+    )
     assert away[:, inside].abs().max() > 0.099 and away[:, inside].mean().abs() < 0.005
     with pytest.raises(ValueError, match="got ε -0.1 and 10 steps"):
         pgd(lambda x: x.sum((1, 2, 3)), images, -0.1)
     with pytest.raises(ValueError, match="and 0 steps"):
         pgd(lambda x: x.sum((1, 2, 3)), images, 0.1, steps=0)
+
+
+def test_random_signs_are_as_large_as_an_attack():
+    """+ε or −ε, about as often; less only where the picture ends."""
+    images = random_images(count=40, low=0.0, high=1.0)
+    found = random_signs(images, 0.05, seeded(6))
+    change = found - images
+    assert found.min() >= 0 and found.max() <= 1 and change.abs().max() <= 0.05 + 1e-6
+    inside = (images > 0.05) & (images < 0.95)
+    torch.testing.assert_close(change[inside].abs(), torch.full_like(change[inside], 0.05))
+    assert 0.45 < float((change[inside] > 0).float().mean()) < 0.55
+
+
+def test_random_signs_follow_their_seed():
+    images = random_images()
+    found = random_signs(images, 0.05, seeded(6))
+    assert found.equal(random_signs(images, 0.05, seeded(6)))
+    assert not found.equal(random_signs(images, 0.05, seeded(7)))
+    assert random_signs(images, 0.0, seeded(6)).equal(images)
 
 
 def test_quantized_pictures_survive_a_byte():
@@ -430,10 +559,13 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
         images, targets = (torch.rand(2, 3, 32, 32, device="meta") for _ in range(2))
         for distance in (before, after):
             result = LatentAttack(mofa.encode, distance, steps=2, penalty=0.1)(images, targets)
-            assert {t.device.type for t in (result.images, result.distance, result.course)} == {"meta"}
+            assert {t.device.type for t in (result.images, result.distance, result.course)} == {
+                "meta"
+            }
             assert LatentAttack(mofa.encode, distance, steps=2)(images).images.device.type == "meta"
             target = mofa.encode(targets)
-            assert fgsm(lambda x: -distance(mofa.encode(x), target), images, 0.1).device.type == "meta"  # noqa: B023
+            moved = fgsm(lambda x: -distance(mofa.encode(x), target), images, 0.1)  # noqa: B023
+            assert moved.device.type == "meta"
 
 
 def test_the_shipped_mofa_is_moved_to_the_target():

@@ -7,11 +7,21 @@ import pytest
 import torch
 from torchvision import models
 
-from mofa_lib import FaceCode, FaceRenderer, MoFA, RenderedFaces, load_morphable_model, load_pretrained, profiles
+from mofa_lib import (
+    FaceCode,
+    FaceRenderer,
+    MoFA,
+    RenderedFaces,
+    load_morphable_model,
+    load_pretrained,
+    profiles,
+)
 from mofa_lib.artifacts import save_weights
-from mofa_lib.autoencoder import backbone, build, check_images
-from mofa_lib.losses import landmark, photometric
+from mofa_lib.autoencoder import build
+from mofa_lib.backbones import backbone
+from mofa_lib.faces import check_images
 from mofa_lib.morphable import MorphableModel
+from mofa_lib.training.losses import landmark, photometric
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +50,9 @@ def test_codes_come_from_the_picture_one_by_one(mofa):
     images = pictures(3)
     codes = mofa.encode(images).to_vector()
     assert (codes[0] - codes[1]).abs().max() > 1e-3
-    torch.testing.assert_close(mofa.encode(images[1:2]).to_vector()[0], codes[1], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        mofa.encode(images[1:2]).to_vector()[0], codes[1], atol=1e-5, rtol=1e-4
+    )
     assert mofa.encode(images).to_vector().equal(codes)
 
 
@@ -70,7 +82,14 @@ def test_gradients_reach_every_parameter_and_the_picture(tiny_model):
 
 @pytest.mark.parametrize(
     ("name", "features"),
-    [("small", 512), ("tiny", 512), ("resnet18", 512), ("resnet50", 2048), ("vgg19", 4096), ("alexnet", 4096)],
+    [
+        ("small", 512),
+        ("tiny", 512),
+        ("resnet18", 512),
+        ("resnet50", 2048),
+        ("vgg19", 4096),
+        ("alexnet", 4096),
+    ],
 )
 @pytest.mark.parametrize("size", [112, 224])
 def test_backbones_give_their_features(name, features, size):
@@ -82,22 +101,30 @@ def test_backbones_give_their_features(name, features, size):
 
 @pytest.mark.parametrize("name", ["resnet18", "alexnet"])
 def test_without_a_network_the_start_is_random_and_a_sentence_says_so(name, monkeypatch, tmp_path):
-    """Nothing is downloaded here: torch.hub's one function that opens an address fails as it does offline."""
+    """Nothing is downloaded here: torch.hub's one function that opens an address fails as it does
+    offline.
+    """
 
     def offline(*_, **__):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "urlopen", offline)
-    with pytest.warns(UserWarning, match=f"weights for {name} cannot be had .*so the encoder starts at random"):
+    with pytest.warns(
+        UserWarning, match=f"weights for {name} cannot be had .*so the encoder starts at random"
+    ):
         network, features = backbone(name, pretrained=True)
     assert network.eval()(torch.rand(1, 3, 112, 112)).shape == (1, features)
 
 
 def test_imagenet_s_weights_are_taken_where_they_can_be_had(monkeypatch):
     """Their file is a state dictionary of torchvision's network."""
-    published = {key: torch.full_like(value, 0.5) for key, value in models.resnet18().state_dict().items()}
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published)
+    published = {
+        key: torch.full_like(value, 0.5) for key, value in models.resnet18().state_dict().items()
+    }
+    monkeypatch.setattr(
+        "torchvision.models._api.load_state_dict_from_url", lambda *_, **__: published
+    )
     weights = backbone("resnet18", pretrained=True)[0].state_dict()
     assert all(value.equal(published[key]) for key, value in weights.items())
 
@@ -108,7 +135,8 @@ def test_the_small_backbone_is_small():
 
 def test_other_backbones_are_refused():
     with pytest.raises(
-        ValueError, match="no encoder 'vgg11': choose small, tiny, resnet18, resnet50, vgg19 or alexnet"
+        ValueError,
+        match="no encoder 'vgg11': choose small, tiny, resnet18, resnet50, vgg19 or alexnet",
     ):
         backbone("vgg11")
 
@@ -116,13 +144,29 @@ def test_other_backbones_are_refused():
 @pytest.mark.parametrize(
     ("images", "error", "message"),
     [
-        (torch.zeros(1, 3, 32, 32, dtype=torch.uint8), TypeError, "got torch.uint8; divide 8-bit values by 255"),
-        (torch.zeros(1, 3, 32, 32).numpy(), TypeError, "must be a floating-point tensor in .* got ndarray"),
+        (
+            torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+            TypeError,
+            "got torch.uint8; divide 8-bit values by 255",
+        ),
+        (
+            torch.zeros(1, 3, 32, 32).numpy(),
+            TypeError,
+            "must be a floating-point tensor in .* got ndarray",
+        ),
         (torch.zeros(1, 3, 16, 32), ValueError, r"shape \(B, 3, 32, 32\), got \(1, 3, 16, 32\)"),
         (torch.zeros(1, 1, 32, 32), ValueError, r"got \(1, 1, 32, 32\)"),
         (torch.zeros(1, 32, 32, 3), ValueError, r"got \(1, 32, 32, 3\)"),
-        (torch.zeros(3, 32, 32), ValueError, r"got \(3, 32, 32\); align a photograph with align_photo"),
-        (torch.full((1, 3, 32, 32), 255.0), ValueError, r"lie in \[0, 1\], got values from 255 to 255"),
+        (
+            torch.zeros(3, 32, 32),
+            ValueError,
+            r"got \(3, 32, 32\); align a photograph with align_photo",
+        ),
+        (
+            torch.full((1, 3, 32, 32), 255.0),
+            ValueError,
+            r"lie in \[0, 1\], got values from 255 to 255",
+        ),
         (torch.full((1, 3, 32, 32), -0.1), ValueError, r"got values from -0.1 to -0.1"),
         (torch.full((1, 3, 32, 32), torch.nan), ValueError, "got values from nan to nan"),
         (torch.full((1, 3, 32, 32), torch.inf), ValueError, "got values from inf to inf"),
@@ -158,7 +202,9 @@ def small_gpu_profile(monkeypatch):
 
 
 def test_missing_weights_name_the_command(cache, small_gpu_profile):
-    with pytest.raises(FileNotFoundError, match="python -m mofa_lib.training --what mofa --profile gpu"):
+    with pytest.raises(
+        FileNotFoundError, match="python -m mofa_lib.training --what mofa --profile gpu"
+    ):
         load_pretrained("gpu")
 
 
@@ -195,7 +241,9 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
     mofa = fake_gpu.move(MoFA(MorphableModel(tiny_tensors, "tiny"), size=32).eval(), "cuda")
     with fake_gpu.mode, torch.no_grad():
         rendering = mofa(torch.rand(2, 3, 32, 32, device="cuda"))
-        assert {t.device.type for t in (rendering.image, rendering.mask, rendering.landmarks)} == {"cuda"}
+        assert {t.device.type for t in (rendering.image, rendering.mask, rendering.landmarks)} == {
+            "cuda"
+        }
 
 
 @pytest.mark.parametrize("encoder", ["small", "tiny", "resnet18", "resnet50", "vgg19", "alexnet"])
@@ -206,7 +254,9 @@ def test_every_encoder_runs_on_one_device(tiny_tensors, fake_gpu, encoder):
     mofa.backbone, mofa.head = empty[0], torch.nn.Linear(empty[1], mofa.head.out_features)
     fake_gpu.move(mofa.eval(), "cuda")
     with fake_gpu.mode, torch.no_grad():
-        assert mofa.encode(torch.rand(2, 3, 64, 64, device="cuda")).to_vector().device.type == "cuda"
+        assert (
+            mofa.encode(torch.rand(2, 3, 64, 64, device="cuda")).to_vector().device.type == "cuda"
+        )
 
 
 def test_the_shipped_weights_explain_faces_that_they_never_saw():
@@ -218,6 +268,9 @@ def test_the_shipped_weights_explain_faces_that_they_never_saw():
     with torch.no_grad():
         found, mean = mofa(images), mofa.decode(FaceCode.mean(mofa.model, 8))
     assert photometric(found, images).mean() < 0.6 * photometric(mean, images).mean()
-    assert landmark(found.landmarks, marks, 112).mean() < 0.6 * landmark(mean.landmarks, marks, 112).mean()
+    assert (
+        landmark(found.landmarks, marks, 112).mean()
+        < 0.6 * landmark(mean.landmarks, marks, 112).mean()
+    )
     code = mofa.encode(images).shape
     assert torch.cdist(code, code).fill_diagonal_(9).min() > 0.1

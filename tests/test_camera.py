@@ -70,7 +70,10 @@ def test_projection_is_a_pinhole_s_matrix():
 
 def test_gradients():
     rng = np.random.default_rng(3)
-    inputs = [torch.from_numpy(a).requires_grad_() for a in (rng.normal(0, 50, (2, 4, 3)), ANGLES[:2], ANGLES[2:4])]
+    inputs = [
+        torch.from_numpy(a).requires_grad_()
+        for a in (rng.normal(0, 50, (2, 4, 3)), ANGLES[:2], ANGLES[2:4])
+    ]
     assert torch.autograd.gradcheck(lambda *given: Camera().project(pose(*given), 10), inputs)
 
 

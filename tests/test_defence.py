@@ -39,7 +39,12 @@ def test_a_negative_alpha_is_refused():
 
 def test_the_generator_stays_on_the_cpu(fake_gpu):
     with fake_gpu.mode:
-        assert gaussian_noise(torch.rand(2, 3, 4, 4, device="meta"), 0.1, torch.Generator()).device.type == "meta"
+        assert (
+            gaussian_noise(
+                torch.rand(2, 3, 4, 4, device="meta"), 0.1, torch.Generator()
+            ).device.type
+            == "meta"
+        )
 
 
 @pytest.mark.parametrize(("left", "share"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0), (1.5, -0.5)])
@@ -59,4 +64,6 @@ def test_recovery_looks_at_each_group_alone(tiny_model):
     clean = FaceCode.mean(tiny_model)
     attacked = FaceCode.from_vector(torch.ones(1, 42), tiny_model)
     result = recovery(clean, attacked, attacked.with_parts(rotation=clean.rotation))
-    assert {group: float(value) for group, value in result.items()} == {g: float(g == "rotation") for g in GROUPS}
+    assert {group: float(value) for group, value in result.items()} == {
+        g: float(g == "rotation") for g in GROUPS
+    }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy
 from torch import nn
 
 from mofa_lib import Detector, RenderedFaces, load_detector, profiles
@@ -18,6 +19,8 @@ from mofa_lib.detector import (
     calibrate,
     flagged,
     jensen_shannon,
+    kullback_leibler,
+    reconstruction_error,
     reconstruction_loss,
 )
 from mofa_lib.identity import IdentityClassifier
@@ -45,8 +48,15 @@ def test_the_chain_of_table_1(size, encoder, sides, channels):
                 found.append((x.shape[1], x.shape[2], x.shape[3]))
         assert found == [(c, s, s) for c, s in zip(channels, sides, strict=True)]
         kinds = [type(layer).__name__ for layer in network.decoder]
-        assert kinds == ["ConvTranspose2d", "BatchNorm2d", "ReLU"] * (len(sides) - 1) + ["ConvTranspose2d", "Sigmoid"]
-        assert [layer.kernel_size[0] for layer in network.decoder if isinstance(layer, nn.ConvTranspose2d)] == [
+        assert kinds == ["ConvTranspose2d", "BatchNorm2d", "ReLU"] * (len(sides) - 1) + [
+            "ConvTranspose2d",
+            "Sigmoid",
+        ]
+        assert [
+            layer.kernel_size[0]
+            for layer in network.decoder
+            if isinstance(layer, nn.ConvTranspose2d)
+        ] == [
             7,
             *[4] * (len(sides) - 1),
         ]
@@ -86,19 +96,52 @@ def test_eq_2_of_a_perfect_picture_has_a_gradient():
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("p", [1, 2, np.inf])
+def test_eq_3_is_numpy_s_norm(p):
+    a, b = (torch.rand(4, 3, 5, 5, generator=seeded(s)) for s in (0, 1))
+    difference = (a - b).flatten(1).numpy()
+    expected = np.linalg.norm(difference, p, axis=1)
+    np.testing.assert_allclose(reconstruction_error(a, b, p), expected, rtol=1e-5)
+    assert not reconstruction_error(a, a, p).any()
+
+
+def test_kullback_leibler_is_scipy_s():
+    p, q = (torch.softmax(3 * torch.randn(20, 9, generator=seeded(s)), 1) for s in (0, 1))
+    expected = entropy(p.double().numpy(), q.double().numpy(), axis=1)
+    np.testing.assert_allclose(kullback_leibler(p, q), expected, rtol=1e-4)
+    assert not kullback_leibler(p, p).any()
+
+
+def test_kullback_leibler_with_zeros():
+    """What p excludes counts nothing; what q alone excludes counts a lot, but not infinity."""
+    p, q = torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([[0.5, 0.5], [0.0, 1.0]])
+    found = kullback_leibler(p, q).tolist()
+    floor = 0.5 * math.log(0.5 / 1e-12) + 0.5 * math.log(0.5)
+    assert found == pytest.approx([math.log(2), floor], rel=1e-5)
+
+
 def test_jensen_shannon_is_scipy_s():
     p, q = (torch.softmax(3 * torch.randn(20, 9, generator=seeded(s)), 1) for s in (0, 1))
-    expected = [jensenshannon(a, b) ** 2 for a, b in zip(p.double().numpy(), q.double().numpy(), strict=True)]
+    expected = [
+        jensenshannon(a, b) ** 2
+        for a, b in zip(p.double().numpy(), q.double().numpy(), strict=True)
+    ]
     np.testing.assert_allclose(jensen_shannon(p, q), expected, atol=1e-6)
     torch.testing.assert_close(jensen_shannon(p, q), jensen_shannon(q, p))
 
 
 @pytest.mark.parametrize(
     ("p", "q", "value"),
-    [([1.0, 0.0], [0.0, 1.0], math.log(2)), ([0.3, 0.7], [0.3, 0.7], 0.0), ([1.0, 0.0], [0.5, 0.5], 0.2157615)],
+    [
+        ([1.0, 0.0], [0.0, 1.0], math.log(2)),
+        ([0.3, 0.7], [0.3, 0.7], 0.0),
+        ([1.0, 0.0], [0.5, 0.5], 0.2157615),
+    ],
 )
 def test_jensen_shannon_with_zeros(p, q, value):
-    assert float(jensen_shannon(torch.tensor([p]), torch.tensor([q]))) == pytest.approx(value, abs=1e-6)
+    assert float(jensen_shannon(torch.tensor([p]), torch.tensor([q]))) == pytest.approx(
+        value, abs=1e-6
+    )
 
 
 def test_scores_are_norms_and_opinions(tiny_model):
@@ -116,7 +159,9 @@ def test_scores_are_norms_and_opinions(tiny_model):
     assert len(given) == 1 and given[0] is images
     difference = (images - drawn).flatten(1).numpy()
     for name, order in {"l1": 1, "l2": 2, "linf": np.inf}.items():
-        np.testing.assert_allclose(scores[name], np.linalg.norm(difference, order, axis=1), rtol=1e-5)
+        np.testing.assert_allclose(
+            scores[name], np.linalg.norm(difference, order, axis=1), rtol=1e-5
+        )
     with torch.no_grad():
         p, q = (torch.softmax(classifier(x) / 2, 1).double().numpy() for x in (images, drawn))
         a, b = (classifier.features(x).double().numpy() for x in (images, drawn))
@@ -136,7 +181,9 @@ def test_a_perfect_reconstruction_is_not_suspicious():
 # Thresholds
 
 
-@pytest.mark.parametrize(("count", "alpha", "rank"), [(19, 0.05, 19), (99, 0.05, 95), (200, 0.05, 191), (9, 0.5, 5)])
+@pytest.mark.parametrize(
+    ("count", "alpha", "rank"), [(19, 0.05, 19), (99, 0.05, 95), (200, 0.05, 191), (9, 0.5, 5)]
+)
 def test_the_threshold_is_the_conformal_rank(count, alpha, rank):
     scores = torch.randperm(count, generator=seeded()).float() + 1
     assert calibrate(scores, alpha) == rank
@@ -162,13 +209,17 @@ def test_at_most_the_promised_share_of_new_faces_is_flagged(count, alpha):
         threshold = calibrate(torch.from_numpy(rng.exponential(size=count)), alpha)
         rates.append(math.exp(-threshold))  # what a new score exceeds it with
     rank = math.ceil((count + 1) * (1 - alpha))
-    assert np.mean(rates) == pytest.approx(1 - rank / (count + 1), abs=4 * np.std(rates) / 2000**0.5)
+    assert np.mean(rates) == pytest.approx(
+        1 - rank / (count + 1), abs=4 * np.std(rates) / 2000**0.5
+    )
     assert np.mean(rates) <= alpha * 1.05
 
 
 @pytest.mark.parametrize(("count", "alpha", "least"), [(18, 0.05, 19), (98, 0.01, 99), (0, 0.5, 1)])
 def test_too_few_scores_are_refused(count, alpha, least):
-    with pytest.raises(ValueError, match=f"{count} calibration scores cannot fix .* take at least {least}"):
+    with pytest.raises(
+        ValueError, match=f"{count} calibration scores cannot fix .* take at least {least}"
+    ):
         calibrate(torch.rand(count), alpha)
     calibrate(torch.rand(least), alpha)
 
@@ -185,9 +236,13 @@ def test_flags_are_scores_above_their_thresholds():
 # On weights
 
 
-@pytest.mark.parametrize(("autoencoder", "what"), [("table1", "detector"), ("linear", "linear_autoencoder")])
+@pytest.mark.parametrize(
+    ("autoencoder", "what"), [("table1", "detector"), ("linear", "linear_autoencoder")]
+)
 def test_missing_weights_name_the_command(cache, monkeypatch, autoencoder, what):
-    monkeypatch.setitem(profiles.PROFILES, "gpu", replace(profiles.PROFILES["cpu"], name="gpu", weights="gpu"))
+    monkeypatch.setitem(
+        profiles.PROFILES, "gpu", replace(profiles.PROFILES["cpu"], name="gpu", weights="gpu")
+    )
     with pytest.raises(FileNotFoundError, match=f"--what {what} --profile gpu"):
         load_detector("gpu", autoencoder)
 

@@ -1,4 +1,6 @@
-"""What a notebook shows of codes, renderings and attacks: tables and pictures that say what the objects hold."""
+"""What a notebook shows of codes, renderings and attacks: tables and pictures that say what the
+objects hold.
+"""
 
 import base64
 import io
@@ -38,13 +40,17 @@ def pictures(table) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def code(tiny_model):
-    return FaceCode.from_vector(torch.randn(3, 42, generator=torch.Generator().manual_seed(0)), tiny_model)
+    return FaceCode.from_vector(
+        torch.randn(3, 42, generator=torch.Generator().manual_seed(0)), tiny_model
+    )
 
 
 def attacked(images, steps=2):
     random = torch.Generator().manual_seed(2)
     matrix = torch.randn(images[:1].numel() if len(images) else 75, 4, generator=random)
-    attack = LatentAttack(lambda x: x.flatten(1) @ matrix, lambda a, b: (a - b).abs().sum(1), 0.05, steps)
+    attack = LatentAttack(
+        lambda x: x.flatten(1) @ matrix, lambda a, b: (a - b).abs().sum(1), 0.05, steps
+    )
     return attack(images, images.flip(3))
 
 
@@ -56,9 +62,13 @@ def test_a_code_shows_shapes_and_norms_of_its_groups(code):
     code = code.with_parts(rotation=torch.tensor([[3.0, 0, 4], [0, 0, 0], [0, 1, 0]]))
     table = shown(code)
     assert table.find("caption").text == "FaceCode: 3 faces"
-    rows = {row.find("th").text: [cell.text for cell in row.iter("td")] for row in table.find("tbody")}
+    rows = {
+        row.find("th").text: [cell.text for cell in row.iter("td")] for row in table.find("tbody")
+    }
     assert tuple(rows) == GROUPS
-    assert [cells[1] for cells in rows.values()] == [str(tuple(getattr(code, group).shape)) for group in GROUPS]
+    assert [cells[1] for cells in rows.values()] == [
+        str(tuple(getattr(code, group).shape)) for group in GROUPS
+    ]
     assert rows["rotation"][2] == "2 (0–5) rad"
     assert shown(code[0]).find("caption").text == "FaceCode: 1 face"
     assert [cell.text for cell in shown(code[0]).iter("td")][11] == "5 rad"
@@ -78,7 +88,9 @@ def test_an_attack_shows_before_and_after_and_what_was_added():
     images = random_images(2, 112)
     result = attacked(images, steps=4)
     table = shown(result)
-    original, adversarial, change = (x.reshape(112, 2, 116, 4)[:, :, :112] for x in pictures(table).values())
+    original, adversarial, change = (
+        x.reshape(112, 2, 116, 4)[:, :, :112] for x in pictures(table).values()
+    )
     for strip, expected in ((original, images), (adversarial, result.images)):
         np.testing.assert_allclose(strip[..., :3], 255 * expected.permute(2, 0, 3, 1), atol=0.51)
     times = int(list(pictures(table))[2].removeprefix("|δ| × "))
@@ -86,7 +98,9 @@ def test_an_attack_shows_before_and_after_and_what_was_added():
     np.testing.assert_allclose(change[..., :3], expected.permute(2, 0, 3, 1), atol=0.51)
     assert change[..., :3].max() > 200, "amplified until it is seen"
     caption = table.find("caption").text
-    linf, saved = (255 * float((x - images).abs().max()) for x in (result.images, quantize(result.images)))
+    linf, saved = (
+        255 * float((x - images).abs().max()) for x in (result.images, quantize(result.images))
+    )
     assert f"2 pictures, L∞ {linf:.3g}/255, saved {saved:.3g}/255" in caption
     first, last = (float(x.mean()) for x in (result.course[0], result.course[-1]))
     assert f"mean loss {first:.3g} → {last:.3g} in 4 steps" in caption and last < first
@@ -104,7 +118,9 @@ def test_strips_are_about_as_high_as_a_line_of_thumbnails(side):
 
 
 def test_nothing_changes_what_is_shown(tiny_model, code):
-    """Not a graph, not another type of number; and what was never a number does not break the display."""
+    """Not a graph, not another type of number; and what was never a number does not break the
+    display.
+    """
     renderer = FaceRenderer(tiny_model, size=20)
     fresh = FaceCode.from_vector(code.to_vector().requires_grad_(), tiny_model)
     assert fresh._repr_html_() == code._repr_html_()
@@ -122,7 +138,10 @@ def test_empty_batches_are_said_to_be_empty(tiny_model, code):
     rendering = FaceRenderer(tiny_model, size=20)(code)
     parts = ("image", "mask", "landmarks", "vertices")
     empty = replace(rendering, **{name: getattr(rendering, name)[:0] for name in parts})
-    for thing, caption in ((empty, "0 faces, 20 × 20 pixels"), (attacked(random_images(0)), "0 pictures")):
+    for thing, caption in (
+        (empty, "0 faces, 20 × 20 pixels"),
+        (attacked(random_images(0)), "0 pictures"),
+    ):
         assert caption in shown(thing).find("caption").text
         assert not pictures(shown(thing))
 

@@ -1,7 +1,7 @@
 """Training in several processes, and training that is killed: what ends up in the checkpoint.
 
-Run as a script, this file is one of two processes that share a training, the one with which they are compared, or a
-process that kills trainings.
+Run as a script, this file is one of two processes that share a training, the one with which they
+are compared, or a process that kills trainings.
 """
 
 import multiprocessing
@@ -19,19 +19,22 @@ import test_training
 import torch
 from test_training import FewFaces, small_task
 
-from mofa_lib import MoFA, load_morphable_model, tasks, training
+from mofa_lib import MoFA, load_morphable_model
 from mofa_lib.artifacts import load_tensors
-from mofa_lib.batches import Pictures
-from mofa_lib.objectives import MoFAObjective
-from mofa_lib.tasks import Task
-from mofa_lib.training import CHECKPOINT, main, train
+from mofa_lib.training import loop, main, tasks, train
+from mofa_lib.training.batches import Pictures
+from mofa_lib.training.loop import CHECKPOINT
+from mofa_lib.training.objectives import MoFAObjective
+from mofa_lib.training.tasks import Task
 
 LONG = 300  # steps of the training that is killed
 KILLS = 8
 
 
 def mofa_task(batch: int = 4) -> Task:
-    """MoFA on noise, its batch norm frozen: then a picture does not feel which others are with it in a process."""
+    """MoFA on noise, its batch norm frozen: then a picture does not feel which others are with it
+    in a process.
+    """
     torch.manual_seed(0)
     mofa = MoFA(load_morphable_model(), size=32).eval()
     torch.nn.init.normal_(mofa.head.weight, std=0.02)
@@ -46,7 +49,9 @@ def mofa_task(batch: int = 4) -> Task:
 def run_script(role: str, folder: Path, **environment: str) -> subprocess.Popen:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
     command = [sys.executable, __file__, role, str(folder)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,12 @@ def shared(tmp_path_factory):
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
     common["MOFA_CACHE"] = str(folder / "cache")
     both = [run_script("share", folder, RANK=rank, LOCAL_RANK=rank, **common) for rank in "01"]
     try:
@@ -69,20 +79,26 @@ def shared(tmp_path_factory):
 
 
 def in_two_sittings(folder: Path) -> None:
-    """A training with a pause, in float32: in bf16 the sum of two shares' gradients is rounded otherwise."""
-    training.mixed_precision = lambda: "no"
+    """A training with a pause, in float32: in bf16 the sum of two shares' gradients is rounded
+    otherwise.
+    """
+    loop.mixed_precision = lambda: "no"
     train(mofa_task(), folder, seed=3, minutes=0.0)
     train(mofa_task(), folder, seed=3)
 
 
 def one_of_two(folder: Path) -> None:
-    """A training in two sittings; then the command line's, with faces that are slow to draw; then a refusal."""
+    """A training in two sittings; then the command line's, with faces that are slow to draw; then a
+    refusal.
+    """
     in_two_sittings(folder)
 
     def draw(split, count, seed, size, per_identity):
         first = os.environ["RANK"] == "0"
         time.sleep(0.5 * first)
-        assert (folder / "drawn").exists() != first, "the second process must wait until the first has drawn"
+        assert (folder / "drawn").exists() != first, (
+            "the second process must wait until the first has drawn"
+        )
         (folder / "drawn").touch()
         return FewFaces(12, size)
 
@@ -95,7 +111,9 @@ def one_of_two(folder: Path) -> None:
 
 
 def test_two_processes_end_as_one_with_the_joint_batch(shared, tmp_path):
-    """In weights, in the optimiser's memory and in the terms of the log, to rounding; also after a pause."""
+    """In weights, in the optimiser's memory and in the terms of the log, to rounding; also after a
+    pause.
+    """
     alone = run_script("alone", tmp_path)
     printed = alone.communicate(timeout=120)[0]
     assert alone.returncode == 0, printed
@@ -103,7 +121,9 @@ def test_two_processes_end_as_one_with_the_joint_batch(shared, tmp_path):
     one, two = (load_tensors(folder / CHECKPOINT) for folder in (tmp_path, shared[0]))
     assert one[0].keys() == two[0].keys()
     for name, value in one[0].items():
-        torch.testing.assert_close(two[0][name], value, atol=2e-5, rtol=2e-4, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            two[0][name], value, atol=2e-5, rtol=2e-4, msg=lambda m, name=name: f"{name}: {m}"
+        )
     assert (one[0]["network.head.weight"] - before["head.weight"]).abs().max() > 1e-3
     for entry, other in zip(one[1]["course"], two[1]["course"], strict=True):
         for name in set(entry) - {"images_per_s"}:
@@ -117,7 +137,9 @@ def test_mofa_in_portions_has_the_bits_of_mofa_in_one_go(tmp_path):
         portion = mofa_task()
         train(portion, tmp_path / "portions", seed=3, minutes=0.0)
     found = portion.objective.network.state_dict()
-    assert all(value.equal(found[name]) for name, value in whole.objective.network.state_dict().items())
+    assert all(
+        value.equal(found[name]) for name, value in whole.objective.network.state_dict().items()
+    )
 
 
 def test_the_first_process_draws_and_writes_while_the_other_waits(shared):
@@ -134,12 +156,14 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(shared):
 
 
 def long_training(folder: Path) -> None:
-    test_training.STEPS, training.CHECKPOINT_EVERY = LONG, 3
+    test_training.STEPS, loop.CHECKPOINT_EVERY = LONG, 3
     train(small_task("network"), folder, seed=1)
 
 
 def killer(folder: Path) -> None:
-    """Let a training live until it has got on and a random moment longer, kill it, again and again; then let it end."""
+    """Let a training live until it has got on and a random moment longer, kill it, again and again;
+    then let it end.
+    """
     fork, moments, kills, seen = multiprocessing.get_context("fork"), random.Random(0), 0, 0
     whole = fork.Process(target=long_training, args=(folder / "whole",))
     whole.start()
@@ -161,7 +185,11 @@ def killer(folder: Path) -> None:
 
 
 def steps_done(folder: Path) -> int:
-    return load_tensors(folder / CHECKPOINT)[1]["course"][-1]["step"] if (folder / CHECKPOINT).exists() else 0
+    return (
+        load_tensors(folder / CHECKPOINT)[1]["course"][-1]["step"]
+        if (folder / CHECKPOINT).exists()
+        else 0
+    )
 
 
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
@@ -172,7 +200,9 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_p
         process.kill()
     assert process.returncode == 0, printed
     assert int(printed.split("kills ")[1].split()[0]) >= 3, printed
-    (whole, about), (killed, resumed) = (load_tensors(tmp_path / name / CHECKPOINT) for name in ("whole", "killed"))
+    (whole, about), (killed, resumed) = (
+        load_tensors(tmp_path / name / CHECKPOINT) for name in ("whole", "killed")
+    )
     assert whole.keys() == killed.keys()
     assert all(value.equal(killed[name]) for name, value in whole.items())
     for entry, other in zip(about["course"], resumed["course"], strict=True):

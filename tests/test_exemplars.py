@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from mofa_lib.exemplars import pack_shapes, rigid_alignment, unpack_shapes
+from mofa_lib.procrustes import rigid_alignment
+from mofa_lib.studio.heads import pack_shapes, unpack_shapes
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -13,13 +14,17 @@ def test_rigid_alignment_is_scipy_s(mirrored):
     """Also where a reflection would fit better: a face is never mirrored."""
     rng = np.random.default_rng(0)
     source = rng.normal(0, [3, 2, 1], (20, 3))
-    target = Rotation.random(random_state=1).apply(source) + [5, -2, 9] + rng.normal(0, 0.1, (20, 3))
+    target = (
+        Rotation.random(random_state=1).apply(source) + [5, -2, 9] + rng.normal(0, 0.1, (20, 3))
+    )
     if mirrored:
         target[:, 0] *= -1
     rotation, translation = rigid_alignment(torch.from_numpy(source), torch.from_numpy(target))
     expected, _ = Rotation.align_vectors(target - target.mean(0), source - source.mean(0))
     np.testing.assert_allclose(rotation, expected.as_matrix(), atol=1e-9)
-    np.testing.assert_allclose(translation, target.mean(0) - rotation.numpy() @ source.mean(0), atol=1e-9)
+    np.testing.assert_allclose(
+        translation, target.mean(0) - rotation.numpy() @ source.mean(0), atol=1e-9
+    )
 
 
 def test_rigid_alignment_undoes_a_known_motion():
@@ -27,13 +32,17 @@ def test_rigid_alignment_undoes_a_known_motion():
     turn = torch.from_numpy(Rotation.from_euler("xyz", [0.4, -1.2, 2.9]).as_matrix()).float()
     rotation, translation = rigid_alignment(source @ turn.T + torch.tensor([1.0, 2.0, 3.0]), source)
     torch.testing.assert_close(rotation, turn.T, atol=1e-5, rtol=0)
-    torch.testing.assert_close(translation, -turn.T @ torch.tensor([1.0, 2.0, 3.0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        translation, -turn.T @ torch.tensor([1.0, 2.0, 3.0]), atol=1e-5, rtol=0
+    )
 
 
 def test_the_model_s_vertices_are_those_of_the_heads(shapes, model):
     assert len(shapes.model_vertices) == len(model.mean_shape)
     picked = shapes.mean[shapes.model_vertices]
-    assert (picked - model.mean_shape).norm(dim=1).mean() < 3  # mean of the data, mean of the samples
+    assert (picked - model.mean_shape).norm(
+        dim=1
+    ).mean() < 3  # mean of the data, mean of the samples
     assert shapes.model_vertices[model.landmarks].equal(shapes.landmarks)
     for name, mask in shapes.regions.items():
         assert mask.shape == (len(shapes.mean),) and 0 <= mask.min() and 0.5 < mask.max() <= 1, name
@@ -56,7 +65,9 @@ def test_little_sky_reaches_the_nostrils_and_much_the_tip_of_the_nose(shapes):
     assert sky[marks[30]] > 0.9 and sky[marks[19]] > 0.8
     inside = shapes.regions["mouth"] > 0.9
     assert sky[inside].mean() < 0.15
-    assert sky[marks[[39, 42]]].mean() < sky[marks[30]] - 0.1  # the inner corners of the eyes lie deep
+    assert (
+        sky[marks[[39, 42]]].mean() < sky[marks[30]] - 0.1
+    )  # the inner corners of the eyes lie deep
 
 
 def test_a_seed_is_a_person(shapes):
@@ -92,7 +103,10 @@ def test_expressions_are_a_few_movements_left_and_right_alike(shapes):
     assert 0.5 < (drawn > 0).sum(1).float().mean() < 20
     for name in shapes.actions:
         if name.endswith("Right"):
-            left, right = drawn[:, index(name.removesuffix("Right") + "Left")], drawn[:, index(name)]
+            left, right = (
+                drawn[:, index(name.removesuffix("Right") + "Left")],
+                drawn[:, index(name)],
+            )
             assert ((left > 0) == (right > 0)).all(), name
             limit = 0.61 if "Smile" in name else 0.21  # smiles are often crooked
             assert (left - right).abs().max() <= limit, name
@@ -106,7 +120,10 @@ def test_actions_move_what_their_names_say(shapes):
     def nearest_part(action: str) -> str:
         centre = head.neutral[moved[shapes.actions.index(action)].argmax()]
         parts = {"mouth": slice(48, 60), "right eye": slice(36, 42), "left eye": slice(42, 48)}
-        away = {part: (head.neutral[marks[points]] - centre).norm(dim=1).min() for part, points in parts.items()}
+        away = {
+            part: (head.neutral[marks[points]] - centre).norm(dim=1).min()
+            for part, points in parts.items()
+        }
         return min(away, key=away.get)
 
     assert nearest_part("mouthSmileLeft") == "mouth"

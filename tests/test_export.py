@@ -1,4 +1,6 @@
-"""Heads in files, read back by trimesh and by a few lines that know only the formats' specifications."""
+"""Heads in files, read back by trimesh and by a few lines that know only the formats'
+specifications.
+"""
 
 import json
 import struct
@@ -8,9 +10,9 @@ import pytest
 import torch
 import trimesh
 
-from mofa_lib.export import decode_srgb, export_head
-from mofa_lib.lighting import vertex_normals
-from mofa_lib.skin import encode_srgb
+from mofa_lib.export import export_head
+from mofa_lib.lighting import decode_srgb, encode_srgb
+from mofa_lib.mesh import vertex_normals
 
 
 @pytest.fixture(params=[".glb", ".obj", ".ply"])
@@ -19,7 +21,12 @@ def path(request, tmp_path):
 
 
 def write(path, model, **changes):
-    named = {"vertices": model.mean_shape, "faces": model.faces, "colours": model.mean_appearance, **changes}
+    named = {
+        "vertices": model.mean_shape,
+        "faces": model.faces,
+        "colours": model.mean_appearance,
+        **changes,
+    }
     export_head(path, **named)
 
 
@@ -49,22 +56,30 @@ def test_trimesh_reads_the_same_head(path, tiny_model):
     metres = path.suffix == ".glb"
     if metres:
         (found,) = found.geometry.values()
-    np.testing.assert_allclose(found.vertices, tiny_model.mean_shape * (0.001 if metres else 1), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        found.vertices, tiny_model.mean_shape * (0.001 if metres else 1), rtol=1e-6, atol=1e-7
+    )
     np.testing.assert_array_equal(found.faces, tiny_model.faces)
     if metres:
         shown = encode_srgb(np.asarray(found.visual.vertex_attributes["color"], dtype=np.float64))
     else:
         shown = found.visual.vertex_colors[:, :3] / 255
-    np.testing.assert_allclose(shown, tiny_model.mean_appearance, atol=1e-5 if metres else 0.5 / 255 + 1e-7)
+    np.testing.assert_allclose(
+        shown, tiny_model.mean_appearance, atol=1e-5 if metres else 0.5 / 255 + 1e-7
+    )
 
 
 def test_a_glb_is_in_metres_and_in_linear_light_and_not_of_metal(tmp_path, tiny_model):
     write(tmp_path / "head.glb", tiny_model)
     tree, found = read_glb((tmp_path / "head.glb").read_bytes())
     assert set(found) == {"POSITION", "NORMAL", "COLOR_0", "faces"}
-    np.testing.assert_allclose(np.linalg.norm(found["POSITION"], axis=1), 0.08, rtol=1e-5)  # a sphere of 80 mm
+    np.testing.assert_allclose(
+        np.linalg.norm(found["POSITION"], axis=1), 0.08, rtol=1e-5
+    )  # a sphere of 80 mm
     assert found["COLOR_0"].dtype == np.float32
-    np.testing.assert_allclose(encode_srgb(found["COLOR_0"].astype(float)), tiny_model.mean_appearance, atol=1e-5)
+    np.testing.assert_allclose(
+        encode_srgb(found["COLOR_0"].astype(float)), tiny_model.mean_appearance, atol=1e-5
+    )
     normals = vertex_normals(tiny_model.mean_shape[None], tiny_model.faces)[0]
     np.testing.assert_allclose(found["NORMAL"], normals, atol=1e-5)
     np.testing.assert_array_equal(found["faces"], tiny_model.faces)
@@ -78,7 +93,11 @@ def test_an_obj_is_plain_text_with_a_colour_behind_each_vertex(tmp_path, tiny_mo
     table = np.array([line[1:] for line in lines if line[:1] == ["v"]], dtype=float)
     np.testing.assert_allclose(table[:, :3], tiny_model.mean_shape, atol=1e-6)
     np.testing.assert_allclose(table[:, 3:], tiny_model.mean_appearance, atol=0.5 / 255 + 1e-6)
-    corners = [[int(corner.split("/")[0]) - 1 for corner in line[1:]] for line in lines if line[:1] == ["f"]]
+    corners = [
+        [int(corner.split("/")[0]) - 1 for corner in line[1:]]
+        for line in lines
+        if line[:1] == ["f"]
+    ]
     np.testing.assert_array_equal(corners, tiny_model.faces)
 
 
@@ -94,8 +113,12 @@ def test_a_ply_holds_what_its_header_says(tmp_path, tiny_model):
     for axis, name in enumerate("xyz"):
         np.testing.assert_array_equal(vertices[name], tiny_model.mean_shape[:, axis])
     for channel, name in enumerate(("red", "green", "blue")):
-        np.testing.assert_allclose(vertices[name] / 255, tiny_model.mean_appearance[:, channel], atol=0.5 / 255 + 1e-7)
-    faces = np.frombuffer(body, [("count", "u1"), ("corners", "<i4", 3)], len(tiny_model.faces), vertices.nbytes)
+        np.testing.assert_allclose(
+            vertices[name] / 255, tiny_model.mean_appearance[:, channel], atol=0.5 / 255 + 1e-7
+        )
+    faces = np.frombuffer(
+        body, [("count", "u1"), ("corners", "<i4", 3)], len(tiny_model.faces), vertices.nbytes
+    )
     assert set(faces["count"]) == {3} and vertices.nbytes + faces.nbytes == len(body)
     np.testing.assert_array_equal(faces["corners"], tiny_model.faces)
 
@@ -133,7 +156,9 @@ def test_a_file_is_whole_or_the_old_one(tmp_path, tiny_model, monkeypatch):
     path = tmp_path / "head.ply"
     write(path, tiny_model)
     before = path.read_bytes()
-    monkeypatch.setattr("os.replace", lambda *names: (_ for _ in ()).throw(OSError("the disk is full")))
+    monkeypatch.setattr(
+        "os.replace", lambda *names: (_ for _ in ()).throw(OSError("the disk is full"))
+    )
     with pytest.raises(OSError, match="full"):
         write(path, tiny_model, vertices=2 * tiny_model.mean_shape)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
@@ -142,5 +167,7 @@ def test_a_file_is_whole_or_the_old_one(tmp_path, tiny_model, monkeypatch):
 def test_srgb_is_decoded():
     pixels = np.linspace(0, 1, 256)
     np.testing.assert_allclose(encode_srgb(decode_srgb(pixels)), pixels, atol=1e-4)
-    np.testing.assert_allclose(decode_srgb(pixels), trimesh.visual.color.srgb_to_linear(pixels), atol=1e-6)
+    np.testing.assert_allclose(
+        decode_srgb(pixels), trimesh.visual.color.srgb_to_linear(pixels), atol=1e-6
+    )
     assert decode_srgb(np.array(0.5)) == pytest.approx(0.21404, abs=1e-5)  # IEC 61966-2-1

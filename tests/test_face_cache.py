@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mofa_lib.face_cache import FaceCache
+from mofa_lib.studio.cache import FaceCache
 
 ABOUT = {"numbers": (np.float32, (10, 2)), "flags": (np.bool_, (10,))}
 
@@ -57,7 +57,9 @@ def test_a_damaged_file_is_made_again(cache, name, damage):
     if damage == "gone":
         path.unlink()
     else:
-        path.write_bytes({"empty": b"", "cut": content[: len(content) - 5], "other": b"not this\n"}[damage])
+        path.write_bytes(
+            {"empty": b"", "cut": content[: len(content) - 5], "other": b"not this\n"}[damage]
+        )
     missing = cache.missing()
     assert missing
     cache.begin()

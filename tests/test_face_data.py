@@ -1,14 +1,24 @@
-"""Rendered faces: reproducible, identity-disjoint, true to their ground truth, and safe against a broken cache."""
+"""Rendered faces: reproducible, identity-disjoint, true to their ground truth, and safe against a
+broken cache.
+"""
+
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from mofa_lib import RenderedFaces
-from mofa_lib.alignment import five_point_template, five_points
+from mofa_lib.alignment import five_point_template
 from mofa_lib.camera import Camera, pose
+from mofa_lib.faces import five_points
 from mofa_lib.lighting import irradiance, sphere_points
-from mofa_lib.photo_session import SPLITS, PhotoSession
+from mofa_lib.studio import recipe as recipes
+from mofa_lib.studio.photographer import TEMPLATE
+from mofa_lib.studio.recipe import LIBRARY, sources
+from mofa_lib.studio.session import SPLITS, PhotoSession
 
 SIZE = 32
 
@@ -48,9 +58,17 @@ def test_splits_and_seeds_are_other_people(cache):
 
 def test_pictures_of_one_person_are_different_pictures_of_one_head(cache):
     data = faces(count=4)
-    assert data.identities.tolist() == [0, 0, 1, 1] and [data[i].identity for i in range(4)] == [0, 0, 1, 1]
+    assert data.identities.tolist() == [0, 0, 1, 1] and [data[i].identity for i in range(4)] == [
+        0,
+        0,
+        1,
+        1,
+    ]
     person = [{k: v for k, v in data[i].attributes.items() if k != "yaw"} for i in range(3)]
-    assert person[0] == person[1] != person[2] and data[0].attributes["yaw"] != data[1].attributes["yaw"]
+    assert (
+        person[0] == person[1] != person[2]
+        and data[0].attributes["yaw"] != data[1].attributes["yaw"]
+    )
     assert (data[0].image - data[1].image).abs().mean() > 0.01
     ears = data[0].vertices[:, 2] < -40  # no facial action moves the back of the head
 
@@ -62,15 +80,27 @@ def test_pictures_of_one_person_are_different_pictures_of_one_head(cache):
 
 def test_a_face_s_parts_fit_together(cache, model):
     data = faces(count=3)
-    assert len(data) == 3 and data.images.shape == (3, 3, SIZE, SIZE) and data.images.dtype == torch.uint8
+    assert (
+        len(data) == 3
+        and data.images.shape == (3, 3, SIZE, SIZE)
+        and data.images.dtype == torch.uint8
+    )
     for i in range(3):
         face = data[i]
         assert face.image.equal(data.batch([i])[0]) and face.landmarks.equal(data.landmarks[i])
-        assert face.image.mul(255).sub(data.images[i]).abs().max() < 1e-4  # [0, 1], on the 8-bit grid
+        assert (
+            face.image.mul(255).sub(data.images[i]).abs().max() < 1e-4
+        )  # [0, 1], on the 8-bit grid
         assert face.vertices.shape == model.mean_shape.shape
         assert 0 < face.landmarks.min() and face.landmarks.max() < SIZE
-        assert {"age", "gender", "african", "glasses", "hat", "lightness", "yaw"} < set(face.attributes)
-        assert face.skin.shape == (SIZE, SIZE) and face.skin.equal(data.skin([i])[0]) and 0 < face.skin.mean() < 0.7
+        assert {"age", "gender", "african", "glasses", "hat", "lightness", "yaw"} < set(
+            face.attributes
+        )
+        assert (
+            face.skin.shape == (SIZE, SIZE)
+            and face.skin.equal(data.skin([i])[0])
+            and 0 < face.skin.mean() < 0.7
+        )
         assert irradiance(sphere_points(9)[None], face.illumination[None]).isfinite().all()
         away = (five_points(face.landmarks) - five_point_template(SIZE)).norm(dim=1)
         assert away.mean() < 0.08 * SIZE
@@ -87,8 +117,14 @@ def test_landmarks_are_the_posed_vertices(cache, model):
         def misfit(given, marks=marks, i=i):
             turn = torch.from_numpy(given[:3])[None]
             camera = Camera(distance=1000 * given[6])
-            seen = camera.project(pose(marks[None], turn, torch.zeros(1, 3).double()), SIZE)[0, :, :2]
-            return (given[3] * seen + torch.from_numpy(given[4:6]) - data.landmarks[i]).flatten().numpy()
+            seen = camera.project(pose(marks[None], turn, torch.zeros(1, 3).double()), SIZE)[
+                0, :, :2
+            ]
+            return (
+                (given[3] * seen + torch.from_numpy(given[4:6]) - data.landmarks[i])
+                .flatten()
+                .numpy()
+            )
 
         fitted = least_squares(misfit, [0, 0, 0, 1, 0, 0, 1])
         assert np.sqrt(np.mean(fitted.fun**2)) < 0.01 * SIZE
@@ -112,7 +148,9 @@ def test_pairs_show_two_people_and_never_come_twice(cache, count, per_identity):
         assert (people[original] != people[target]).all()
         assert 0 <= int(target.min()) and int(target.max()) < count
         assert len({*zip(original.tolist(), target.tolist(), strict=True)}) == wanted
-    assert data.pairs(count)[0].sort().values.equal(torch.arange(count))  # everybody once before anybody twice
+    assert (
+        data.pairs(count)[0].sort().values.equal(torch.arange(count))
+    )  # everybody once before anybody twice
     assert all(a.equal(b) for a, b in zip(data.pairs(3), data.pairs(3), strict=True))
 
 
@@ -129,7 +167,10 @@ def test_more_pairs_than_there_are_is_an_error(cache):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"split": "holdout"}, "no split 'holdout': choose one of train, validation, calibration, test"),
+        (
+            {"split": "holdout"},
+            "no split 'holdout': choose one of train, validation, calibration, test",
+        ),
         ({"count": 0}, "count ≥ 1"),
         ({"size": 4}, "size ≥ 8"),
         ({"per_identity": 0}, "per_identity ≥ 1"),
@@ -168,7 +209,7 @@ def test_changing_a_picture_does_not_change_the_cache(cache):
 
 def test_every_core_draws_the_same_bytes(cache, monkeypatch):
     """In other processes, and in this one with two threads."""
-    monkeypatch.setattr("mofa_lib.photo_session.FEW", 0)
+    monkeypatch.setattr("mofa_lib.studio.session.FEW", 0)
     given = PhotoSession("test", 6, 0, 8, 3, False, part=3)
     given.complete()
     assert given.cache.missing() == []
@@ -191,7 +232,11 @@ def test_a_drawing_that_was_interrupted_goes_on(cache, monkeypatch):
     notes = session.cache.folder / "parts.txt"
     notes.write_text(notes.read_text()[: notes.read_text().rindex("\n4")])
     drawn, draw = [], PhotoSession.draw
-    monkeypatch.setattr(PhotoSession, "draw", lambda self, parts, bar=None: (drawn.append(parts), draw(self, parts))[1])
+    monkeypatch.setattr(
+        PhotoSession,
+        "draw",
+        lambda self, parts, bar=None: (drawn.append(parts), draw(self, parts))[1],
+    )
     session.complete()
     assert drawn == [[4]]
     np.testing.assert_array_equal(session.cache.open()["images"], expected)
@@ -219,20 +264,32 @@ def test_a_damaged_cache_is_drawn_again(cache, name, damage):
 
 
 def test_the_recipe_knows_every_module_that_draws():
-    """Everything of the library that the studio uses, directly or not, is part of the cache's name."""
-    import sys
+    """All of the library that is loaded where pictures are drawn is part of the cache's name, and
+    neither the face model nor the renderer is.
+    """
+    program = "import sys, mofa_lib.studio.session; print(*sys.modules)"
+    bare = "import sys, types; sys.modules['mofa_lib'] = package = types.ModuleType('mofa_lib'); "
+    bare += f"package.__path__ = [{str(LIBRARY)!r}]; "  # without the package's own imports
+    ran = subprocess.run([sys.executable, "-c", bare + program], capture_output=True, check=True)
+    loaded = {name for name in ran.stdout.decode().split() if name.startswith("mofa_lib.")}
+    assert loaded == {f"mofa_lib.{name}" for name in sources("studio.session")}
+    assert not loaded & {"mofa_lib.morphable", "mofa_lib.model_files", "mofa_lib.renderer"}
 
-    from mofa_lib import photo_session, studio
 
-    def used(module, found):
-        for value in vars(module).values():
-            name = getattr(value, "__module__", None) or getattr(value, "__name__", "")
-            if str(name).startswith("mofa_lib.") and name not in found:
-                found.add(name)
-                used(sys.modules[name], found)
-        return found
+def test_the_recipe_changes_with_what_draws(tmp_path, monkeypatch):
+    shutil.copytree(LIBRARY, tmp_path / "mofa_lib", ignore=shutil.ignore_patterns("*.safetensors"))
+    monkeypatch.setattr(recipes, "LIBRARY", tmp_path / "mofa_lib")
+    before = sources("studio.session")
+    for changed in ("studio/skin.py", "raster.py", "renderer.py"):
+        path = tmp_path / "mofa_lib" / changed
+        path.write_text(path.read_text(encoding="utf8") + "\n", encoding="utf8")
+        after = sources("studio.session")
+        assert (after != before) == (changed != "renderer.py")
+        before = after
 
-    not_of_pictures = {"artifacts", "model_files", "morphable", "subdivision", "licensed_models"}  # model and template
-    for name in used(studio, {"mofa_lib.studio"}):
-        if name.removeprefix("mofa_lib.") not in not_of_pictures:
-            assert open(sys.modules[name].__file__, "rb").read() in photo_session._SOURCES, name
+
+def test_the_studio_s_template_is_the_face_model_s():
+    """The studio has numbers in place of the face model, which it must not know."""
+    for size in (112, 224):
+        found = (size * TEMPLATE).float()
+        torch.testing.assert_close(found, five_point_template(size), rtol=0, atol=1e-4)

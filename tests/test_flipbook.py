@@ -39,7 +39,12 @@ def pages_of(shown) -> list[tuple[bool, str, str, Image.Image]]:
         shown.data,
     )
     return [
-        (bool(hidden), html.unescape(alt), html.unescape(caption), Image.open(io.BytesIO(base64.b64decode(content))))
+        (
+            bool(hidden),
+            html.unescape(alt),
+            html.unescape(caption),
+            Image.open(io.BytesIO(base64.b64decode(content))),
+        )
         for hidden, alt, content, caption in found
     ]
 
@@ -65,21 +70,27 @@ def test_the_figures_are_closed_so_that_a_notebook_does_not_show_them_again():
 
 
 def test_pages_are_cut_along_the_same_edges():
-    """One figure has a text above it: all pages are as high as that one, and nothing of it is lost."""
+    """One figure has a text above it: all pages are as high as that one, nothing of it is lost."""
     plain, tall = figures(("red", "red"))
     tall.text(0.5, 1.5, "above", ha="center")
     (*_, first), (*_, second) = pages_of(show.flipbook([plain, tall], ["plain", "tall"], "Height"))
     assert first.size == second.size and first.height > 140
-    np.testing.assert_allclose(middle(first.crop((0, 100, first.width, first.height))), [255, 0, 0], atol=6)
-    above = [np.asarray(picture.crop((0, 0, picture.width, 40)).convert("L")) for picture in (first, second)]
+    below = first.crop((0, 100, first.width, first.height))
+    np.testing.assert_allclose(middle(below), [255, 0, 0], atol=6)
+    above = [
+        np.asarray(picture.crop((0, 0, picture.width, 40)).convert("L"))
+        for picture in (first, second)
+    ]
     assert above[0].min() > 245 and above[1].min() < 100
 
 
 def test_texts_are_text_and_not_markup():
     caption, label = '100 % <b>"bold"</b> & </script>', "<i>x</i>"
     shown = show.flipbook(figures(), [caption] * 3, label)
-    assert [(alt, text) for _, alt, text, _ in pages_of(shown)] == [(f"{label}: {caption}", caption)] * 3
-    assert "<b>" not in shown.data and "<i>" not in shown.data and html.escape(label) + "<input" in shown.data
+    texts = [(alt, text) for _, alt, text, _ in pages_of(shown)]
+    assert texts == 3 * [(f"{label}: {caption}", caption)]
+    assert "<b>" not in shown.data and "<i>" not in shown.data
+    assert html.escape(label) + "<input" in shown.data
 
 
 @pytest.mark.parametrize(
@@ -112,19 +123,26 @@ def test_diagrams_are_exact_and_faces_small():
 
 @pytest.fixture
 def visit(browser, tmp_path):
-    """Open a page without a server or a network; a function of what is shown, which gives the page."""
+    """Open a page without a server or a network: a function of what is shown, gives the page."""
     contexts = []
 
     def visit(*shown, style="", width=700, **options):
-        context = browser.new_context(viewport={"width": width, "height": 700}, offline=True, **options)
+        context = browser.new_context(
+            viewport={"width": width, "height": 700}, offline=True, **options
+        )
         contexts.append(context)
         page = context.new_page()
         page.errors = []
-        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: page.errors.append(message.text) if message.type == "error" else None,
+        )
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         path = tmp_path / "page.html"
         body = "<p>Between.</p>".join(each.data for each in shown)
-        path.write_text(f'<!doctype html><meta charset="utf-8"><style>{style}</style>{body}', encoding="utf8")
+        path.write_text(
+            f'<!doctype html><meta charset="utf-8"><style>{style}</style>{body}', encoding="utf8"
+        )
         page.goto(path.as_uri())
         return page
 
@@ -153,7 +171,13 @@ def test_keys_turn_the_pages_of_one_of_two_flipbooks(visit):
     slider = page.get_by_role("slider", name="First")
     shows(first, 0)
     shows(second, 2)
-    for key, number in (("ArrowRight", 1), ("End", 2), ("ArrowRight", 2), ("ArrowLeft", 1), ("Home", 0)):
+    for key, number in (
+        ("ArrowRight", 1),
+        ("End", 2),
+        ("ArrowRight", 2),
+        ("ArrowLeft", 1),
+        ("Home", 0),
+    ):
         slider.press(key)
         shows(first, number)
         assert slider.get_attribute("aria-valuetext") == COLOURS[number]
@@ -166,7 +190,7 @@ def test_keys_turn_the_pages_of_one_of_two_flipbooks(visit):
 
 @needs_chromium
 def test_a_notebook_may_insert_it_later(visit):
-    """As notebooks do: the text becomes nodes, and then its scripts are made anew, for only new ones run."""
+    """As notebooks do: the text becomes nodes, and its scripts are made anew: only new ones run."""
     page = visit(book(label="First"))
     page.evaluate(
         """(text) => {
@@ -193,7 +217,9 @@ def test_nothing_moves_when_a_page_turns_and_a_phone_shows_all_of_it(visit):
     """Under a theme as the book's, which hides what is hidden for good."""
     long = "a caption that is much longer than the others and needs several lines on a phone"
     shown = show.flipbook(figures(figsize=(8.0, 3.0)), ["short", long, "short"], "Colour")
-    page = visit(shown, width=360, style="[hidden] { display: none !important } body { margin: 8px }")
+    page = visit(
+        shown, width=360, style="[hidden] { display: none !important } body { margin: 8px }"
+    )
     slider = page.get_by_role("slider")
     boxes = []
     for number in range(3):

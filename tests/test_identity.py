@@ -2,21 +2,19 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from mofa_lib import FaceCode, load_morphable_model, profiles
 from mofa_lib.artifacts import digest, save_weights
+from mofa_lib.faces import in_batches
 from mofa_lib.identity import (
     CodeTrunk,
     IdentityClassifier,
     ImageTrunk,
     build_on_images,
     cosine_similarity,
-    equal_error_threshold,
-    in_batches,
     load_identity,
     verification_pairs,
 )
@@ -27,7 +25,10 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def test_eq_8_is_the_cosine_of_the_angle():
-    a, b = torch.tensor([[3.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), torch.tensor([[5.0, 0.0], [1.0, 0.0], [-2.0, -4.0]])
+    a, b = (
+        torch.tensor([[3.0, 0.0], [1.0, 1.0], [1.0, 2.0]]),
+        torch.tensor([[5.0, 0.0], [1.0, 0.0], [-2.0, -4.0]]),
+    )
     torch.testing.assert_close(cosine_similarity(a, b), torch.tensor([1.0, 0.5**0.5, -1.0]))
 
 
@@ -44,29 +45,6 @@ def test_pairs_are_all_pairs_once():
     assert sorted(found_different.tolist()) == pytest.approx(sorted(different), abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("same", "different", "rate"),
-    [
-        ([0.9, 0.8], [0.1, 0.2], 0.0),  # apart
-        ([0.1, 0.2], [0.8, 0.9], 1.0),  # the wrong way round
-        ([0.1, 0.6, 0.7, 0.8], [0.2, 0.3, 0.4, 0.65], 0.25),
-    ],
-)
-def test_the_equal_error_rate_of_small_sets(same, different, rate):
-    same, different = torch.tensor(same), torch.tensor(different)
-    threshold, found = equal_error_threshold(same, different)
-    refused, let_in = float((same < threshold).float().mean()), float((different >= threshold).float().mean())
-    assert found == pytest.approx((refused + let_in) / 2) == pytest.approx(rate)
-
-
-def test_the_equal_error_rate_of_two_gaussians():
-    """Means one apart in both directions, deviation one: the threshold is in the middle, the rate is Φ(−1)."""
-    rng = np.random.default_rng(0)
-    same, different = torch.from_numpy(rng.normal(2, 1, 20000)), torch.from_numpy(rng.normal(0, 1, 30000))
-    threshold, rate = equal_error_threshold(same, different)
-    assert threshold == pytest.approx(1, abs=0.05) and rate == pytest.approx(0.1587, abs=0.005)
-
-
 def test_codes_and_their_vectors_are_the_same_face(tiny_model):
     classifier = IdentityClassifier(CodeTrunk(42), 6).eval()
     code = FaceCode.from_vector(torch.randn(3, 42, generator=seeded()), tiny_model)
@@ -79,7 +57,9 @@ def test_codes_are_standardised():
     z = torch.randn(5, 4, generator=seeded())
     before = trunk(z)
     trunk.mean, trunk.deviation = torch.tensor([1.0, -2, 3, 0]), torch.tensor([2.0, 5, 0.1, 1])
-    torch.testing.assert_close(trunk(z * trunk.deviation + trunk.mean), before, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        trunk(z * trunk.deviation + trunk.mean), before, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_logits_read_the_features_and_dropout_only_trains():
@@ -127,7 +107,11 @@ def encoder(small_gpu_profile):
 
 @pytest.mark.parametrize("on", ["codes", "images"])
 def test_saved_classifiers_come_back(small_gpu_profile, encoder, on):
-    made = IdentityClassifier(CodeTrunk(257), 6) if on == "codes" else build_on_images(small_gpu_profile)
+    made = (
+        IdentityClassifier(CodeTrunk(257), 6)
+        if on == "codes"
+        else build_on_images(small_gpu_profile)
+    )
     made.eval()
     what = {"codes": "identity", "images": "face_identity"}[on]
     metadata = {

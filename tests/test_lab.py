@@ -1,4 +1,6 @@
-"""The lab of the built site, used as a reader uses it: in a browser, with nothing but a server of files."""
+"""The lab of the built site, used as a reader uses it: in a browser, with nothing but a server of
+files.
+"""
 
 import base64
 import io
@@ -17,7 +19,10 @@ from mofa_lib.web import verify_run
 DATA = SITE / "_static" / "lab" / "data"
 MINUTE = 60_000
 
-pytestmark = [pytest.mark.skipif(not (DATA / "lab.json").exists(), reason="no site: `make book`"), needs_chromium]
+pytestmark = [
+    pytest.mark.skipif(not (DATA / "lab.json").exists(), reason="no site: `make book`"),
+    needs_chromium,
+]
 
 
 class Lab:
@@ -33,7 +38,9 @@ class Lab:
 
     @property
     def foreign(self) -> list[str]:
-        return [url for url in self.requested if not url.startswith((self.address, "data:", "blob:"))]
+        return [
+            url for url in self.requested if not url.startswith((self.address, "data:", "blob:"))
+        ]
 
     def open(self) -> "Lab":
         self.page.goto(f"{self.address}/book/lab.html")
@@ -56,8 +63,12 @@ class Lab:
 
     def settle(self) -> None:
         """Wait until the worker has answered everything and the page shows it."""
-        self.page.wait_for_function("() => document.querySelector('#lab-room').getAttribute('aria-busy') !== 'true'")
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.wait_for_function(
+            "() => document.querySelector('#lab-room').getAttribute('aria-busy') !== 'true'"
+        )
+        self.page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def set_up(self, experiment: int, steps: int) -> None:
         """An experiment by its number, shortened."""
@@ -81,11 +92,17 @@ class Lab:
         return self.page.locator(f"#lab-{table} tbody tr > :nth-child({column})").all_inner_texts()
 
     def canvas(self, name: str) -> np.ndarray:
-        content = self.page.evaluate("(id) => document.getElementById(id).toDataURL().split(',')[1]", f"lab-{name}")
+        content = self.page.evaluate(
+            "(id) => document.getElementById(id).toDataURL().split(',')[1]", f"lab-{name}"
+        )
         return picture(content)
 
     def head(self, name: str) -> np.ndarray:
-        return np.array(Image.open(io.BytesIO(self.page.locator(f"[data-head={name}]").screenshot())).convert("RGB"))
+        return np.array(
+            Image.open(io.BytesIO(self.page.locator(f"[data-head={name}]").screenshot())).convert(
+                "RGB"
+            )
+        )
 
     def saved(self, kind: str) -> bytes:
         with self.page.expect_download() as download:
@@ -130,7 +147,9 @@ def test_nothing_large_is_fetched_before_the_reader_asks(fresh):
     runtime = json.loads((SITE / "_static/vendor/lab_runtime.json").read_text())
     sizes = [*runtime.values(), *(files[f"{graph}.onnx"] for graph in ("attack", "face", "scores"))]
     assert fresh.text("load") == f"Load the lab ({sum(sizes) / 1e6:.1f} MB)"
-    assert not [url for url in fresh.requested if re.search(r"\.onnx|\.wasm|/three/|/gallery/", url)]
+    assert not [
+        url for url in fresh.requested if re.search(r"\.onnx|\.wasm|/three/|/gallery/", url)
+    ]
     assert not fresh.errors
 
 
@@ -171,9 +190,13 @@ def test_results_can_be_saved(lab):
     np.testing.assert_array_equal(png, picture(run["adversarial"]))
     change = int(np.abs(png - picture(run["original"])).max())
     assert 0 < change <= 255 * run["epsilon"] + 0.5
-    np.testing.assert_array_equal(picture(run["original"]), picture((DATA / about["gallery"][0]["file"]).read_bytes()))
+    np.testing.assert_array_equal(
+        picture(run["original"]), picture((DATA / about["gallery"][0]["file"]).read_bytes())
+    )
 
-    (head,) = trimesh.load(io.BytesIO(lab.saved("glb")), file_type="glb", process=False).geometry.values()
+    (head,) = trimesh.load(
+        io.BytesIO(lab.saved("glb")), file_type="glb", process=False
+    ).geometry.values()
     assert head.vertices.shape == (about["vertices"], 3)
     assert head.faces.shape == (about["triangles"], 3)
     assert 0.1 < np.ptp(head.vertices, 0).max() < 0.5  # metres
@@ -241,15 +264,21 @@ def test_another_face_begins_anew(lab):
     lab.choose(original="2", target="3")
     assert lab.page.is_disabled("[data-save=png]")
     gallery = json.loads((DATA / "lab.json").read_text())["gallery"]
-    np.testing.assert_array_equal(lab.canvas("original"), picture((DATA / gallery[2]["file"]).read_bytes()))
-    np.testing.assert_array_equal(lab.canvas("target"), picture((DATA / gallery[3]["file"]).read_bytes()))
+    np.testing.assert_array_equal(
+        lab.canvas("original"), picture((DATA / gallery[2]["file"]).read_bytes())
+    )
+    np.testing.assert_array_equal(
+        lab.canvas("target"), picture((DATA / gallery[3]["file"]).read_bytes())
+    )
     lab.choose(original="0", target="1")
 
 
 def test_an_attack_can_be_stopped(lab):
     lab.set_up(1, steps=400)
     lab.page.click("#lab-start")
-    lab.page.wait_for_function("() => /^step [3-9]/.test(document.querySelector('#lab-step').textContent)")
+    lab.page.wait_for_function(
+        "() => /^step [3-9]/.test(document.querySelector('#lab-step').textContent)"
+    )
     lab.page.click("#lab-stop")
     lab.page.wait_for_selector("#lab-start:enabled")
     lab.settle()
@@ -259,7 +288,9 @@ def test_an_attack_can_be_stopped(lab):
 
 
 def test_a_photograph_is_cut_by_hand_and_goes_nowhere(lab, tmp_path):
-    ramp = np.stack(np.broadcast_arrays(np.arange(400)[:, None] // 2, np.arange(300) // 2, 90), -1).astype(np.uint8)
+    ramp = np.stack(
+        np.broadcast_arrays(np.arange(400)[:, None] // 2, np.arange(300) // 2, 90), -1
+    ).astype(np.uint8)
     Image.fromarray(ramp).save(tmp_path / "me.png")
     asked = len(lab.requested)
     lab.page.set_input_files("#lab-photo", tmp_path / "me.png")
@@ -290,7 +321,10 @@ def test_a_photograph_is_cut_by_hand_and_goes_nowhere(lab, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
-    [("broken.png", b"\x89PNG\r\n\x1a\nno more", "is no picture"), ("small.png", None, "is too small: 60 × 80 pixels")],
+    [
+        ("broken.png", b"\x89PNG\r\n\x1a\nno more", "is no picture"),
+        ("small.png", None, "is too small: 60 × 80 pixels"),
+    ],
 )
 def test_a_photograph_that_is_none(lab, tmp_path, name, content, sentence):
     if content is None:
@@ -325,7 +359,9 @@ def test_everything_has_a_name_and_fits_a_phone(lab):
         .map((it) => it.outerHTML)""")
     assert not unnamed
     lab.page.set_viewport_size({"width": 390, "height": 800})
-    lab.page.evaluate("() => document.querySelectorAll('#lab details').forEach((it) => { it.open = true; })")
+    lab.page.evaluate(
+        "() => document.querySelectorAll('#lab details').forEach((it) => { it.open = true; })"
+    )
     assert lab.page.evaluate("() => document.documentElement.scrollWidth") <= 390
     assert not violations(lab.page)
     lab.page.set_viewport_size({"width": 1280, "height": 800})
@@ -381,7 +417,9 @@ def test_a_server_that_has_gone(fresh):
 
 def test_a_detector_that_is_missing_leaves_the_rest(fresh):
     fresh.page.route("**/reform.onnx", lambda route: route.fulfill(status=404), times=1)
-    fresh.open().load().page.click("#lab-detector")  # not check(): the page may take the tick away before it looks
+    fresh.open().load().page.click(
+        "#lab-detector"
+    )  # not check(): the page may take the tick away before it looks
     assert "reform.onnx is missing" in fresh.fault()
     assert not fresh.page.is_checked("#lab-detector")
     fresh.page.click("#lab-again")
@@ -392,13 +430,19 @@ def test_a_crash_of_the_worker(fresh):
     fresh.open().load()
     fresh.page.fill("[name=steps]", "300")
     fresh.page.click("#lab-start")
-    fresh.page.wait_for_function("() => /^step/.test(document.querySelector('#lab-step').textContent)")
-    fresh.page.workers[0].evaluate("() => { setTimeout(() => { throw new Error('out of memory'); }); }")
+    fresh.page.wait_for_function(
+        "() => /^step/.test(document.querySelector('#lab-step').textContent)"
+    )
+    fresh.page.workers[0].evaluate(
+        "() => { setTimeout(() => { throw new Error('out of memory'); }); }"
+    )
     assert "The worker that computes has stopped" in fresh.fault()
     assert "out of memory" in fresh.fault()
     fresh.page.wait_for_selector("#lab-start:enabled")
     fresh.page.click("#lab-again")
-    fresh.page.wait_for_function("() => document.querySelector('#lab-status').textContent.includes('runs again')")
+    fresh.page.wait_for_function(
+        "() => document.querySelector('#lab-status').textContent.includes('runs again')"
+    )
     fresh.page.fill("[name=steps]", "2")
     fresh.attack()
     assert "Done after 2 steps" in fresh.text("status")

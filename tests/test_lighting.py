@@ -1,11 +1,14 @@
-"""Spherical harmonics against scipy, irradiance against an integral over the sphere, normals against a loop."""
+"""Spherical harmonics against scipy, irradiance against an integral over the sphere, normals
+against a loop.
+"""
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import sph_harm_y
 
-from mofa_lib.lighting import irradiance, project_irradiance, sphere_points, spherical_harmonics, vertex_normals
+from mofa_lib.lighting import irradiance, project_irradiance, sphere_points, spherical_harmonics
+from mofa_lib.mesh import vertex_normals
 
 ORDER = [(n, m) for n in range(3) for m in range(-n, n + 1)]
 
@@ -16,7 +19,9 @@ def quadrature(polar: int = 16, azimuth: int = 24):
     phi = 2 * np.pi * np.arange(azimuth) / azimuth
     z, phi = (a.ravel() for a in np.meshgrid(z, phi, indexing="ij"))
     r = np.sqrt(1 - z**2)
-    return np.stack([r * np.cos(phi), r * np.sin(phi), z], 1), np.repeat(weight, azimuth) * 2 * np.pi / azimuth
+    return np.stack([r * np.cos(phi), r * np.sin(phi), z], 1), np.repeat(
+        weight, azimuth
+    ) * 2 * np.pi / azimuth
 
 
 def real_harmonic(n: int, m: int, directions: np.ndarray) -> np.ndarray:
@@ -42,7 +47,9 @@ def test_harmonics_are_orthonormal():
 
 
 def test_irradiance_is_the_integral_of_light_and_cosine():
-    """Light Σ L Y falls on a surface as Σ A L Y with Lambert's A = π, 2π/3, π/4, beside the ambient light of 1."""
+    """Light Σ L Y falls on a surface as Σ A L Y with Lambert's A = π, 2π/3, π/4, beside the ambient
+    light of 1.
+    """
     rng = np.random.default_rng(0)
     light = rng.normal(size=(3, 9))
     normals = rng.normal(size=(5, 3))
@@ -61,7 +68,9 @@ def test_no_coefficients_are_white_ambient_light():
 
 
 def test_coefficients_are_refused_unless_nine(unchecked):
-    with pytest.raises(ValueError, match=r"nine coefficients a channel, \(B, 3, 9\); got \(1, 3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"nine coefficients a channel, \(B, 3, 9\); got \(1, 3, 4\)"
+    ):
         irradiance(torch.zeros(1, 2, 3), torch.zeros(1, 3, 4))
 
 
@@ -93,15 +102,23 @@ def test_gradients_of_normals_and_light():
     faces = torch.tensor([[0, 1, 2], [2, 1, 3]])
     points = torch.from_numpy(rng.normal(size=(1, 4, 3))).requires_grad_()
     light = torch.from_numpy(rng.normal(size=(1, 3, 9))).requires_grad_()
-    assert torch.autograd.gradcheck(lambda p, g: irradiance(vertex_normals(p, faces), g), (points, light))
+    assert torch.autograd.gradcheck(
+        lambda p, g: irradiance(vertex_normals(p, faces), g), (points, light)
+    )
 
 
 def test_a_distant_lamp_projects_to_the_known_coefficients():
-    """Clamped cosine of a lamp in direction d: A_n Y_nm(d) with A = π, 2π/3, π/4 (Ramamoorthi and Hanrahan 2001)."""
-    lamp = torch.nn.functional.normalize(torch.tensor([[0.3, 0.5, 0.8]], dtype=torch.float64), dim=1)
+    """Clamped cosine of a lamp in direction d: A_n Y_nm(d) with A = π, 2π/3, π/4 (Ramamoorthi and
+    Hanrahan 2001).
+    """
+    lamp = torch.nn.functional.normalize(
+        torch.tensor([[0.3, 0.5, 0.8]], dtype=torch.float64), dim=1
+    )
     factors = np.pi * np.array([1] + [2 / 3] * 3 + [1 / 4] * 5)
     expected = torch.from_numpy(factors) * spherical_harmonics(lamp)[0]
-    found = project_irradiance(lambda n: 1 + (n.double() @ lamp.T).clamp(min=0).expand(-1, 3)[None].float())
+    found = project_irradiance(
+        lambda n: 1 + (n.double() @ lamp.T).clamp(min=0).expand(-1, 3)[None].float()
+    )
     torch.testing.assert_close(found[0].double(), expected.expand(3, -1), atol=3e-3, rtol=0)
 
 

@@ -1,4 +1,6 @@
-"""Principal components: against NumPy's exact decomposition, and what makes them the best linear autoencoder."""
+"""Principal components: against NumPy's exact decomposition, and what makes them the best linear
+autoencoder.
+"""
 
 import numpy as np
 import pytest
@@ -54,11 +56,15 @@ def exact_error(album, latent):
 def test_no_linear_autoencoder_is_better(album, fitted):
     codes = fitted.encode(album.images) @ fitted.components
     left = small(album.images) - (fitted.mean.flatten() + codes).double().numpy()
-    assert exact_error(album, 20) * 0.9999 < np.sqrt((left**2).mean()) < exact_error(album, 20) * 1.01
+    assert (
+        exact_error(album, 20) * 0.9999 < np.sqrt((left**2).mean()) < exact_error(album, 20) * 1.01
+    )
 
 
 def test_components_are_orthonormal_and_in_order(album, fitted):
-    torch.testing.assert_close(fitted.components @ fitted.components.T, torch.eye(20), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        fitted.components @ fitted.components.T, torch.eye(20), atol=1e-4, rtol=0
+    )
     variances = fitted.encode(album.images).var(0)
     assert (variances.diff() < 1e-3 * variances[0]).all() and variances[0] > 1.5 * variances[-1]
 
@@ -75,7 +81,9 @@ def test_noise_is_mostly_lost(album, fitted):
     """A random direction of length 1 keeps the share latent / pixels of its energy."""
     noise = torch.randn(8, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 0.02
     moved = fitted.encode((album.images[:8] + noise).clamp(0, 1)) - fitted.encode(album.images[:8])
-    kept = 4 * moved.square().sum() / noise.square().sum()  # a pixel of the small picture stands for four
+    kept = (
+        4 * moved.square().sum() / noise.square().sum()
+    )  # a pixel of the small picture stands for four
     assert float(kept) == pytest.approx(20 / 37632, rel=0.5)
 
 

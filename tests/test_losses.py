@@ -5,28 +5,33 @@ import pytest
 import torch
 
 from mofa_lib import FaceCode, FaceRenderer
-from mofa_lib.losses import LossWeights, landmark, photometric, statistical
 from mofa_lib.raster import Fragments
 from mofa_lib.renderer import Rendering
+from mofa_lib.training.losses import LossWeights, landmark, photometric, statistical
 
 
 def rendering_of(image, mask):
     batch, _, height, width = image.shape
     nothing = Fragments(
-        torch.full((batch, height, width), -1), torch.zeros(batch, height, width, 3), torch.zeros(batch, height, width)
+        torch.full((batch, height, width), -1),
+        torch.zeros(batch, height, width, 3),
+        torch.zeros(batch, height, width),
     )
     return Rendering(image, mask, torch.zeros(batch, 68, 2), torch.zeros(batch, 5, 3), nothing)
+
+
+def mean_distance(drawn, picture, counted):
+    """The same by a loop over the pixels that count."""
+    places = np.argwhere(counted)
+    return np.mean([np.linalg.norm(drawn[:, r, c] - picture[:, r, c]) for r, c in places])
 
 
 def test_photometric_is_the_mean_colour_distance_over_the_face():
     rng = np.random.default_rng(0)
     drawn, pictures = rng.random((2, 3, 5, 4)), rng.random((2, 3, 5, 4))
     mask = (rng.random((2, 1, 5, 4)) < 0.5).astype(float)
-    expected = [
-        np.mean([np.linalg.norm(drawn[b, :, r, c] - pictures[b, :, r, c]) for r, c in np.argwhere(mask[b, 0])])
-        for b in range(2)
-    ]
-    rendering = rendering_of(*(torch.from_numpy(a).float() for a in (drawn, mask)))
+    expected = [mean_distance(drawn[b], pictures[b], mask[b, 0]) for b in range(2)]
+    rendering = rendering_of(torch.from_numpy(drawn).float(), torch.from_numpy(mask).float())
     found = photometric(rendering, torch.from_numpy(pictures).float())
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -37,12 +42,7 @@ def test_photometric_counts_the_bare_skin_only():
     drawn, pictures = rng.random((3, 3, 5, 4)), rng.random((3, 3, 5, 4))
     mask, skin = rng.random((3, 1, 5, 4)) < 0.7, rng.random((3, 5, 4)) < 0.5
     skin[2] = False
-    expected = [
-        np.mean(
-            [np.linalg.norm(drawn[b, :, r, c] - pictures[b, :, r, c]) for r, c in np.argwhere(mask[b, 0] & skin[b])]
-        )
-        for b in range(2)
-    ]
+    expected = [mean_distance(drawn[b], pictures[b], mask[b, 0] & skin[b]) for b in range(2)]
     rendering = rendering_of(torch.from_numpy(drawn).float(), torch.from_numpy(mask).float())
     bare, seen = torch.from_numpy(skin).float(), torch.from_numpy(pictures).float()
     np.testing.assert_allclose(photometric(rendering, seen, bare), [*expected, 0.0], atol=1e-4)
@@ -53,7 +53,7 @@ def test_photometric_counts_the_bare_skin_only():
 
 
 def test_the_mask_does_not_pull_the_face_away(tiny_model):
-    """A face of the right colour under a mask has no gradient, wherever it lies: hiding pixels is not rewarded."""
+    """A face of the right colour under a mask has no gradient: hiding pixels is not rewarded."""
     code = FaceCode.mean(tiny_model)
     translation = torch.zeros(1, 3, requires_grad=True)
     rendering = FaceRenderer(tiny_model, 24)(code.with_parts(translation=translation))
@@ -81,15 +81,23 @@ def test_photometric_of_the_picture_itself_is_zero_with_a_finite_gradient(tiny_m
 def test_landmark_is_the_mean_distance_in_image_widths():
     found = torch.tensor([[[0.0, 0.0], [3.0, 4.0]], [[1.0, 1.0], [1.0, 1.0]]])
     true = torch.tensor([[[0.0, 10.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]])
-    torch.testing.assert_close(landmark(found, true, 50), torch.tensor([7.5 / 50, 0.0]), atol=1e-5, rtol=1e-5)
+    expected = torch.tensor([7.5 / 50, 0.0])
+    torch.testing.assert_close(landmark(found, true, 50), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_five_landmarks_are_compared_with_five(tiny_model):
     """Centres of the six points of each eye, tip of the nose, corners of the mouth."""
     found = torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(0))
-    own = [found[:, 36:42].mean(1), found[:, 42:48].mean(1), found[:, 30], found[:, 48], found[:, 54]]
+    own = [
+        found[:, 36:42].mean(1),
+        found[:, 42:48].mean(1),
+        found[:, 30],
+        found[:, 48],
+        found[:, 54],
+    ]
     true = torch.stack(own, 1) + torch.tensor([0.3, 0.4])
-    torch.testing.assert_close(landmark(found, true, 50), torch.full((2,), 0.5 / 50), atol=1e-5, rtol=1e-5)
+    expected = torch.full((2,), 0.5 / 50)
+    torch.testing.assert_close(landmark(found, true, 50), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_statistical_is_a_weighted_mean_of_squares(tiny_model):

@@ -1,4 +1,6 @@
-"""Face models from files: the formulas of the formats, evaluated here in float64; every fault in one sentence."""
+"""Face models from files: the formulas of the formats, evaluated here in float64; every fault in
+one sentence.
+"""
 
 import io
 import pickle
@@ -17,10 +19,10 @@ import torch
 from mofa_lib import CodeDistance, FaceCode, FaceRenderer, MoFA, load_morphable_model
 from mofa_lib.artifacts import save_tensors
 from mofa_lib.face_code import GROUPS, group_sizes
-from mofa_lib.losses import LossWeights, statistical
 from mofa_lib.model_files import DEFAULT_MODEL, place_landmarks
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.subdivision import subdivided
+from mofa_lib.training.losses import LossWeights, statistical
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,9 @@ def face(model):
 def small(sphere):
     """A closed surface of the size of a head, with few vertices: quick to write."""
     points, triangles = sphere
-    return make.Face(points * torch.tensor([75, 120, 95]), triangles, np.full(points.shape, 0.5), np.arange(68))
+    return make.Face(
+        points * torch.tensor([75, 120, 95]), triangles, np.full(points.shape, 0.5), np.arange(68)
+    )
 
 
 MAKERS = {
@@ -77,14 +81,24 @@ def evaluate_basel_2009(c, shape, expression, appearance):
 
 
 def evaluate_basel_front(c, shape, expression, appearance):
-    moved = c["meanshape"].T + (c["idBase"].astype("f8") @ shape + c["exBase"].astype("f8") @ expression)[:, None]
-    return moved, c["meanshape"], 100, (c["meantex"][0] + c["texBase"].astype("f8") @ appearance) / 255
+    moved = (
+        c["meanshape"].T
+        + (c["idBase"].astype("f8") @ shape + c["exBase"].astype("f8") @ expression)[:, None]
+    )
+    return (
+        moved,
+        c["meanshape"],
+        100,
+        (c["meantex"][0] + c["texBase"].astype("f8") @ appearance) / 255,
+    )
 
 
 def evaluate_basel_2017(c, shape, expression, appearance):
     def part(name, coefficients):
         variance = c[f"{name}/model/pcaVariance"].astype("f8")
-        moved = c[f"{name}/model/pcaBasis"].astype("f8") @ (variance**0.5 * padded(coefficients, len(variance)))
+        moved = c[f"{name}/model/pcaBasis"].astype("f8") @ (
+            variance**0.5 * padded(coefficients, len(variance))
+        )
         return c[f"{name}/model/mean"].astype("f8") + moved
 
     mean = part("shape", np.zeros(0)) + part("expression", np.zeros(0))
@@ -94,7 +108,12 @@ def evaluate_basel_2017(c, shape, expression, appearance):
 def evaluate_flame(c, shape, expression, appearance):
     betas = np.concatenate([padded(shape, 300), padded(expression, 100)])
     grey = np.tile([0.6, 0.5, 0.45], (len(c["v_template"]), 1))
-    return c["v_template"] + np.einsum("vck,k->vc", c["shapedirs"], betas), c["v_template"], 1000, grey
+    return (
+        c["v_template"] + np.einsum("vck,k->vc", c["shapedirs"], betas),
+        c["v_template"],
+        1000,
+        grey,
+    )
 
 
 EVALUATE = {
@@ -105,17 +124,23 @@ EVALUATE = {
 }
 
 
-def assert_follows_the_formula(model: MorphableModel, kind: str, content: dict, sizes: tuple[int, int, int]) -> None:
+def assert_follows_the_formula(
+    model: MorphableModel, kind: str, content: dict, sizes: tuple[int, int, int]
+) -> None:
     assert model.sizes == sizes
     random = np.random.default_rng(0)
     codes = [[random.standard_normal(size) for size in sizes] for _ in range(2)]
-    shape, expression, appearance = (torch.tensor(np.stack(x)).float() for x in zip(*codes, strict=True))
+    shape, expression, appearance = (
+        torch.tensor(np.stack(x)).float() for x in zip(*codes, strict=True)
+    )
     vertices, colours = model.vertices(shape, expression), model.appearance(appearance)
     for i, code in enumerate(codes):
         moved, mean, unit, color = EVALUATE[kind][0](content, *code)
         wanted = unit * (moved.reshape(-1, 3) - mean.reshape(-1, 3).mean(0))
         torch.testing.assert_close(vertices[i], torch.tensor(wanted).float(), atol=1e-3, rtol=0)
-        torch.testing.assert_close(colours[i], torch.tensor(color).reshape(-1, 3).float(), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            colours[i], torch.tensor(color).reshape(-1, 3).float(), atol=1e-5, rtol=0
+        )
     torch.testing.assert_close(model.mean_shape.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
 
 
@@ -126,8 +151,12 @@ def test_codes_give_what_the_file_s_own_formula_gives(face, model, tmp_path, kin
     loaded = load(save(tmp_path / "model.file", content))
     assert loaded.name == "model"
     assert_follows_the_formula(loaded, kind, content, EVALUATE[kind][1])
-    torch.testing.assert_close(loaded.mean_shape, model.mean_shape, atol=0.5, rtol=0)  # mm: the same face again
-    assert loaded.faces.equal(model.faces) or loaded.faces.flip(1).sort(1).values.equal(model.faces.sort(1).values)
+    torch.testing.assert_close(
+        loaded.mean_shape, model.mean_shape, atol=0.5, rtol=0
+    )  # mm: the same face again
+    assert loaded.faces.equal(model.faces) or loaded.faces.flip(1).sort(1).values.equal(
+        model.faces.sort(1).values
+    )
     away = (loaded.mean_shape[loaded.landmarks] - model.mean_shape[model.landmarks]).norm(dim=1)
     assert away.max() < (0.01 if kind == "basel_front" else 5)
 
@@ -136,7 +165,10 @@ def test_codes_give_what_the_file_s_own_formula_gives(face, model, tmp_path, kin
 @pytest.mark.parametrize("flipped", [False, True])
 def test_triangles_look_outward_however_the_file_winds_them(small, tmp_path, kind, flipped):
     turned = make.Face(
-        small.vertices, small.triangles[:, ::-1] if flipped else small.triangles, small.colours, range(68)
+        small.vertices,
+        small.triangles[:, ::-1] if flipped else small.triangles,
+        small.colours,
+        range(68),
     )
     maker, save = MAKERS[kind]
     loaded = load(save(tmp_path / "model", maker(turned)))
@@ -165,11 +197,23 @@ def change(content: dict, **changes) -> dict:
 
 VARIANTS = {
     "compressed": ("basel_2009", {}, {"compressed": True}),
-    "double": ("basel_2009", {"shapePC": lambda v: v.astype("f8"), "texMU": lambda v: v.astype("f8")}, {}),
+    "double": (
+        "basel_2009",
+        {"shapePC": lambda v: v.astype("f8"), "texMU": lambda v: v.astype("f8")},
+        {},
+    ),
     "16-bit triangles": ("basel_2009", {"tl": lambda v: v.astype("u2")}, {}),
-    "rows for columns": ("basel_2009", {k: lambda v: v.T for k in ("shapeMU", "shapeEV", "texMU", "texEV")}, {}),
+    "rows for columns": (
+        "basel_2009",
+        {k: lambda v: v.T for k in ("shapeMU", "shapeEV", "texMU", "texEV")},
+        {},
+    ),
     "transposed triangles": ("basel_2009", {"tl": lambda v: v.T}, {}),
-    "columns for rows": ("basel_front", {k: lambda v: v.T for k in ("meanshape", "meantex", "keypoints")}, {}),
+    "columns for rows": (
+        "basel_front",
+        {k: lambda v: v.T for k in ("meanshape", "meantex", "keypoints")},
+        {},
+    ),
     "float cells": ("basel_2017", {"shape__representer__cells": lambda v: v.astype("f4")}, {}),
     "transposed cells": ("basel_2017", {"shape__representer__cells": lambda v: v.T}, {}),
     "big-endian": ("basel_2017", {"shape__model__pcaBasis": lambda v: v.astype(">f8")}, {}),
@@ -192,21 +236,29 @@ def test_triangles_at_the_root_of_an_old_file(small, tmp_path):
     content = make.basel_2017(small)
     old = {key: value for key, value in content.items() if "representer" not in key}
     old["representer/cells"] = content["shape/representer/cells"]
-    usual, other = (load(make.save_h5(tmp_path / n, c)) for n, c in (("usual", content), ("old", old)))
+    usual, other = (
+        load(make.save_h5(tmp_path / n, c)) for n, c in (("usual", content), ("old", old))
+    )
     assert other.digest == usual.digest
 
 
 def test_the_content_decides_not_the_name(small, tmp_path):
     for kind, (maker, save) in MAKERS.items():
         content = maker(small)
-        digests = {load(save(tmp_path / f"{kind}{ending}", content)).digest for ending in (".h5", ".mat", ".npz", "")}
+        digests = {
+            load(save(tmp_path / f"{kind}{ending}", content)).digest
+            for ending in (".h5", ".mat", ".npz", "")
+        }
         assert len(digests) == 1
 
 
 def test_a_missing_group_of_expressions_is_said(small, tmp_path):
     content = make.basel_2017(small)
     neutral = {key: value for key, value in content.items() if not key.startswith("expression")}
-    with pytest.warns(UserWarning, match="neutral.h5 has no expressions, so the model has zero expression parameters"):
+    with pytest.warns(
+        UserWarning,
+        match="neutral.h5 has no expressions, so the model has zero expression parameters",
+    ):
         loaded = load_morphable_model(make.save_h5(tmp_path / "neutral.h5", neutral))
     assert loaded.sizes == (80, 0, 80)
 
@@ -214,7 +266,9 @@ def test_a_missing_group_of_expressions_is_said(small, tmp_path):
 def test_expressions_beside_basel_2009_do_not_fit_and_are_not_read(small, tmp_path):
     (tmp_path / "Exp_Pca.bin").write_bytes(np.int32(79).tobytes() + bytes(80 * 159645 * 4 // 100))
     with pytest.warns(UserWarning, match="01_MorphableModel.mat has no expressions"):
-        loaded = load_morphable_model(make.save_mat(tmp_path / "01_MorphableModel.mat", make.basel_2009(small)))
+        loaded = load_morphable_model(
+            make.save_mat(tmp_path / "01_MorphableModel.mat", make.basel_2009(small))
+        )
     assert loaded.sizes == (80, 0, 80)
 
 
@@ -241,7 +295,9 @@ def test_a_model_with_fewer_components_works_everywhere(small, tmp_path, kind):
     loaded = load(save(tmp_path / "model", maker(small, **counts)))
     assert loaded.sizes == sizes and group_sizes(loaded) == [*sizes, 3, 3, 27]
 
-    z = (0.1 * torch.randn(2, sum(sizes) + 33, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    z = (
+        0.1 * torch.randn(2, sum(sizes) + 33, generator=torch.Generator().manual_seed(1))
+    ).requires_grad_()
     code = FaceCode.from_vector(z, loaded)
     assert FaceCode.mean(loaded).to_vector().shape == (1, sum(sizes) + 33)
     rendering = FaceRenderer(loaded, 24)(code)
@@ -263,12 +319,17 @@ def test_a_model_with_fewer_components_works_everywhere(small, tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    ("stretch", "limit"), [((1, 1, 1), 0.5), ((1.08, 1.08, 1.08), 0.5), ((0.92, 0.92, 0.92), 0.5), ((0.95, 1.05, 1), 4)]
+    ("stretch", "limit"),
+    [((1, 1, 1), 0.5), ((1.08, 1.08, 1.08), 0.5), ((0.92, 0.92, 0.92), 0.5), ((0.95, 1.05, 1), 4)],
 )
 def test_landmarks_are_found_on_a_face_of_another_size_that_nods(face, stretch, limit):
-    """Mean distance in mm from the points that the same face has by name; its mesh is four times finer."""
+    """Mean distance in mm from the points that the same face has by name; its mesh is four times
+    finer.
+    """
     fine = make.subdivided(face)
-    turn = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.02, 0.05], [-0.02, 0, 0.12], [-0.05, -0.12, 0]]))
+    turn = torch.linalg.matrix_exp(
+        torch.tensor([[0.0, 0.02, 0.05], [-0.02, 0, 0.12], [-0.05, -0.12, 0]])
+    )
     moved = torch.tensor(fine.vertices * stretch).float() @ turn + torch.tensor([9.0, -14.0, 30.0])
     found = place_landmarks(moved, torch.tensor(fine.triangles))
     away = (moved[found] - moved[torch.tensor(fine.landmarks)]).norm(dim=1)
@@ -286,28 +347,41 @@ def test_landmarks_are_found_on_a_crop(face, vertices):
 
 
 def test_a_file_of_the_real_size(face, tmp_path):
-    """`model2017-1_face12_nomouth.h5`: 28588 vertices, 56572 triangles; only the columns that are kept are read."""
+    """`model2017-1_face12_nomouth.h5`: 28588 vertices, 56572 triangles; only the columns that are
+    kept are read.
+    """
     cropped = make.front_of(make.subdivided(make.subdivided(face)), 28588, 56572)
     content = make.basel_2017(cropped, 1, 1, 1)
     sizes = {"shape": (199, 80), "expression": (100, 64), "color": (199, 80)}
-    basis, variance = np.random.default_rng(0).standard_normal((3 * 28588, 80), np.float32), np.linspace(9, 1, 199)
+    basis, variance = (
+        np.random.default_rng(0).standard_normal((3 * 28588, 80), np.float32),
+        np.linspace(9, 1, 199),
+    )
     for part, (components, _) in sizes.items():
         content[f"{part}/model/pcaVariance"] = variance[:components]
         del content[f"{part}/model/pcaBasis"]
     with h5py.File(make.save_h5(tmp_path / "face12.h5", content), "r+") as file:
         for part, (components, kept) in sizes.items():
-            file.create_dataset(f"{part}/model/pcaBasis", (3 * 28588, components), "f4")[:, :kept] = basis[:, :kept]
+            file.create_dataset(f"{part}/model/pcaBasis", (3 * 28588, components), "f4")[
+                :, :kept
+            ] = basis[:, :kept]
     tracemalloc.start()
     loaded = load(tmp_path / "face12.h5")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(loaded.mean_shape) == 28588 and len(loaded.faces) == 56572 and loaded.sizes == (80, 64, 80)
+    assert (
+        len(loaded.mean_shape) == 28588
+        and len(loaded.faces) == 56572
+        and loaded.sizes == (80, 64, 80)
+    )
     kept = sum(buffer.nbytes for _, buffer in loaded.named_buffers())
     assert peak < 1.6 * kept
     shape = torch.randn(1, 80, generator=torch.Generator().manual_seed(0))
     wanted = basis.astype("f8") @ (variance[:80] ** 0.5 * shape[0].double().numpy())
     moved = loaded.vertices(shape, torch.zeros(1, 64))[0] - loaded.mean_shape
-    torch.testing.assert_close(moved, torch.tensor(wanted.reshape(-1, 3)).float(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        moved, torch.tensor(wanted.reshape(-1, 3)).float(), atol=1e-3, rtol=0
+    )
 
 
 # Faults.
@@ -315,43 +389,115 @@ def test_a_file_of_the_real_size(face, tmp_path):
 FAULTS = [
     ("basel_2009", {"shapePC": None}, "lacks shapePC"),
     ("basel_2009", {"tl": None}, "lacks tl"),
-    ("basel_2009", {"shapePC": lambda v: v[:-3]}, r"shapePC has shape \(897, 90\) instead of \(900, 90\)"),
-    ("basel_2009", {"shapeEV": lambda v: v[:-1]}, r"shapePC has shape \(900, 90\) instead of \(900, 89\)"),
-    ("basel_2009", {"shapeMU": lambda v: v[:-1]}, "shapeMU has 899 values instead of 897, three for each vertex"),
+    (
+        "basel_2009",
+        {"shapePC": lambda v: v[:-3]},
+        r"shapePC has shape \(897, 90\) instead of \(900, 90\)",
+    ),
+    (
+        "basel_2009",
+        {"shapeEV": lambda v: v[:-1]},
+        r"shapePC has shape \(900, 90\) instead of \(900, 89\)",
+    ),
+    (
+        "basel_2009",
+        {"shapeMU": lambda v: v[:-1]},
+        "shapeMU has 899 values instead of 897, three for each vertex",
+    ),
     ("basel_2009", {"texMU": lambda v: v[:-3]}, "texMU has 897 values instead of 900"),
-    ("basel_2009", {"shapeMU": lambda v: v.reshape(-1, 3)}, r"shapeMU has shape \(300, 3\), but should be one vector"),
+    (
+        "basel_2009",
+        {"shapeMU": lambda v: v.reshape(-1, 3)},
+        r"shapeMU has shape \(300, 3\), but should be one vector",
+    ),
     ("basel_2009", {"shapeEV": lambda v: -v}, "shapeEV has a negative value"),
     ("basel_2009", {"texPC": lambda v: v * np.nan}, "texPC has values that are not finite"),
     ("basel_2009", {"tl": lambda v: v - 1}, "tl names vertices outside 1 … 300"),
     ("basel_2009", {"tl": lambda v: v + 1}, "tl names vertices outside 1 … 300"),
     ("basel_2009", {"tl": lambda v: v + 0.5}, "tl should hold whole numbers"),
     ("basel_2009", {"tl": lambda v: v[:, :2]}, r"tl has shape \(\d+, 2\) instead of \(any, 3\)"),
-    ("basel_2009", {"tl": np.zeros((0, 3))}, "tl should hold whole numbers, but has fractions or nothing"),
+    (
+        "basel_2009",
+        {"tl": np.zeros((0, 3))},
+        "tl should hold whole numbers, but has fractions or nothing",
+    ),
     ("basel_2009", {"shapeMU": "a word"}, "shapeMU should be an array of numbers"),
-    ("basel_2009", {"shapeMU": lambda v: v / 1000}, "would be 0.239 mm high: its unit must be another"),
+    (
+        "basel_2009",
+        {"shapeMU": lambda v: v / 1000},
+        "would be 0.239 mm high: its unit must be another",
+    ),
     ("basel_front", {"exBase": None}, "lacks exBase"),
-    ("basel_front", {"keypoints": lambda v: v[:, :67]}, r"landmarks has shape \(67,\) instead of \(68\)"),
+    (
+        "basel_front",
+        {"keypoints": lambda v: v[:, :67]},
+        r"landmarks has shape \(67,\) instead of \(68\)",
+    ),
     ("basel_front", {"keypoints": lambda v: v * 100}, "keypoints names vertices outside 1 … 300"),
-    ("basel_front", {"idBase": lambda v: v[:, :0]}, r"idBase has shape \(900, 0\) instead of \(900, any\)"),
+    (
+        "basel_front",
+        {"idBase": lambda v: v[:, :0]},
+        r"idBase has shape \(900, 0\) instead of \(900, any\)",
+    ),
     ("basel_2017", {"shape__model__mean": None}, "lacks shape/model/mean"),
     ("basel_2017", {"expression__model__pcaVariance": None}, "lacks expression/model/pcaVariance"),
-    ("basel_2017", {"color__model__pcaBasis": lambda v: v[:-3]}, r"color/model/pcaBasis has shape \(897, 85\)"),
-    ("basel_2017", {"shape__model__pcaBasis": lambda v: v.T}, r"shape \(90, 900\) instead of \(900, 90\)"),
-    ("basel_2017", {"shape__model__pcaVariance": lambda v: v - 10}, "shape/model/pcaVariance has a negative value"),
+    (
+        "basel_2017",
+        {"color__model__pcaBasis": lambda v: v[:-3]},
+        r"color/model/pcaBasis has shape \(897, 85\)",
+    ),
+    (
+        "basel_2017",
+        {"shape__model__pcaBasis": lambda v: v.T},
+        r"shape \(90, 900\) instead of \(900, 90\)",
+    ),
+    (
+        "basel_2017",
+        {"shape__model__pcaVariance": lambda v: v - 10},
+        "shape/model/pcaVariance has a negative value",
+    ),
     (
         "basel_2017",
         {"expression__model__mean": lambda v: v[:-3]},
         "expression/model/mean has 897 values instead of 900",
     ),
-    ("basel_2017", {"color__model__mean": lambda v: v + np.inf}, "color/model/mean has values that are not finite"),
-    ("basel_2017", {"shape__model__mean": lambda v: v.astype("f8") * 1e300}, "mean has values that are not finite"),
-    ("basel_2017", {"shape__representer__cells": lambda v: v + 1}, "cells names vertices outside 0 … 299"),
-    ("basel_2017", {"shape__model__mean": b"words"}, "shape/model/mean should be an array of numbers"),
-    ("basel_2017", {"shape__model__mean": h5py.Empty("f4")}, "shape/model/mean should be an array of numbers"),
+    (
+        "basel_2017",
+        {"color__model__mean": lambda v: v + np.inf},
+        "color/model/mean has values that are not finite",
+    ),
+    (
+        "basel_2017",
+        {"shape__model__mean": lambda v: v.astype("f8") * 1e300},
+        "mean has values that are not finite",
+    ),
+    (
+        "basel_2017",
+        {"shape__representer__cells": lambda v: v + 1},
+        "cells names vertices outside 0 … 299",
+    ),
+    (
+        "basel_2017",
+        {"shape__model__mean": b"words"},
+        "shape/model/mean should be an array of numbers",
+    ),
+    (
+        "basel_2017",
+        {"shape__model__mean": h5py.Empty("f4")},
+        "shape/model/mean should be an array of numbers",
+    ),
     ("flame", {"v_template": None}, "lacks v_template"),
-    ("flame", {"v_template": lambda v: v.T}, r"v_template has shape \(3, 300\) instead of \(any, 3\)"),
+    (
+        "flame",
+        {"v_template": lambda v: v.T},
+        r"v_template has shape \(3, 300\) instead of \(any, 3\)",
+    ),
     ("flame", {"v_template": np.float64(3)}, r"v_template has shape \(\) instead of"),
-    ("flame", {"shapedirs": lambda v: v[:-1]}, r"shapedirs has shape \(299, 3, 400\) instead of \(300, 3, any\)"),
+    (
+        "flame",
+        {"shapedirs": lambda v: v[:-1]},
+        r"shapedirs has shape \(299, 3, 400\) instead of \(300, 3, any\)",
+    ),
     ("flame", {"f": lambda v: v + 9}, "f names vertices outside 0 … 299"),
     ("flame", {"v_template": lambda v: v * 1000}, "mm high: its unit must be another"),
 ]
@@ -388,8 +534,14 @@ def test_a_truncated_file_is_named(small, tmp_path, kind, compressed):
         (b"\x93NUMPY\x01\x00" + bytes(200), "is no face model"),
         (b"\x89HDF\r\n\x1a\n" + bytes(200), "is damaged, or holds something else"),
         (b"PK\x03\x04" + bytes(200), "is damaged, or holds something else"),
-        (b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM", "is damaged, or|holds neither shapeMU nor meanshape"),
-        (b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"\xff" * 99, "is damaged, or holds something else"),
+        (
+            b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM",
+            "is damaged, or|holds neither shapeMU nor meanshape",
+        ),
+        (
+            b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"\xff" * 99,
+            "is damaged, or holds something else",
+        ),
     ],
 )
 def test_other_files_are_named(tmp_path, ending, content, sentence):
@@ -456,7 +608,10 @@ def test_a_pickle_is_never_opened(tmp_path, trap, protocol, ending):
     path = tmp_path / f"generic_model{ending}"
     for content in (trap, {"v_template": np.ones((3, 3)), "f": trap}, [trap, "x" * 10000]):
         path.write_bytes(pickle.dumps(content, protocol))
-        with pytest.raises(ValueError, match="generic_model.* is a pickle, which can run any code when it is opened"):
+        with pytest.raises(
+            ValueError,
+            match="generic_model.* is a pickle, which can run any code when it is opened",
+        ):
             load(path)
         refused(path)
 
@@ -504,7 +659,9 @@ def test_the_fine_variant_has_a_name():
 
 @pytest.mark.parametrize("source", ["bfm", "nowhere/model.safetensors", "."])
 def test_a_missing_model_is_named(source):
-    with pytest.raises(FileNotFoundError, match=f'no face model {source}: give "anny", "anny-fine" or') as error:
+    with pytest.raises(
+        FileNotFoundError, match=f'no face model {source}: give "anny", "anny-fine" or'
+    ) as error:
         load_morphable_model(source)
     assert "\n" not in str(error.value)
 

@@ -1,4 +1,6 @@
-"""Every chapter on a GPU that is only pretended: nothing is left behind on the CPU, or mixed with what lies there."""
+"""Every chapter on a GPU that is only pretended: nothing is left behind on the CPU, or mixed with
+what lies there.
+"""
 
 from pathlib import Path
 
@@ -35,11 +37,23 @@ def test_it_allows_what_cuda_allows():
         loss.backward()
         values = torch.zeros(3, device="cuda")
         values[:2] = plain[:2].float()
-        for tensor in (x, loss, x.grad, values, torch.zeros_like(x), torch.randn(2).to(x), x.view_as(plain)):
+        for tensor in (
+            x,
+            loss,
+            x.grad,
+            values,
+            torch.zeros_like(x),
+            torch.randn(2).to(x),
+            x.view_as(plain),
+        ):
             assert tensor.device.type == "cuda" and tensor.is_cuda
         for tensor in (plain, x.cpu(), x.detach().to("cpu"), torch.ones(2), plain.view_as(x)):
             assert tensor.device.type == "cpu" and not tensor.is_cuda
-        assert x.grad.tolist() == [4.0, 12.0, 20.0] and values.cpu().numpy().tolist() == [0.0, 1.0, 0.0]
+        assert x.grad.tolist() == [4.0, 12.0, 20.0] and values.cpu().numpy().tolist() == [
+            0.0,
+            1.0,
+            0.0,
+        ]
 
 
 @pytest.mark.slow
@@ -60,7 +74,11 @@ def test_chapter(path, switch, tmp_path, monkeypatch):
     startup.write_text(STARTUP.format(str(Path(__file__).parent)), encoding="utf8")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     ran = papermill.execute_notebook(
-        path, tmp_path / path.name, parameters={"profile": "smoke"} | switch, cwd=tmp_path, progress_bar=False
+        path,
+        tmp_path / path.name,
+        parameters={"profile": "smoke"} | switch,
+        cwd=tmp_path,
+        progress_bar=False,
     )
     printed = [output.get("text", "") for cell in ran.cells for output in cell.get("outputs", [])]
     assert any("a pretended GPU" in text for text in printed)

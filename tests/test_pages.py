@@ -34,7 +34,9 @@ def behind(chapter: int) -> set[int]:
 
 def test_the_map_has_an_arrow_for_every_direct_need():
     drawn = {
-        tuple(map(int, path.attrib["data-arrow"].split())) for path in MAP.iter(f"{SVG}path") if "class" in path.attrib
+        tuple(map(int, path.attrib["data-arrow"].split()))
+        for path in MAP.iter(f"{SVG}path")
+        if "class" in path.attrib
     }
     wanted = {
         (first, last) for last in CHAPTERS for first in needs(last)
@@ -45,10 +47,15 @@ def test_the_map_has_an_arrow_for_every_direct_need():
 
 def test_the_map_leads_to_every_chapter_and_speaks():
     links = {link.attrib["href"]: link.attrib["aria-label"] for link in MAP.iter(f"{SVG}a")}
-    assert sorted(links) == sorted(path.with_suffix(".html").name for path in BOOK.glob("[0-9]*.ipynb"))
+    assert sorted(links) == sorted(
+        path.with_suffix(".html").name for path in BOOK.glob("[0-9]*.ipynb")
+    )
     assert all(label.startswith(f"Chapter {int(href[:2])}: ") for href, label in links.items())
     spoken = MAP.find(f"{SVG}desc")
-    assert MAP.attrib["aria-labelledby"].split() == [MAP.find(f"{SVG}title").attrib["id"], spoken.attrib["id"]]
+    assert MAP.attrib["aria-labelledby"].split() == [
+        MAP.find(f"{SVG}title").attrib["id"],
+        spoken.attrib["id"],
+    ]
 
 
 def test_teachers_are_sent_to_what_is_there():
@@ -57,12 +64,16 @@ def test_teachers_are_sent_to_what_is_there():
         assert re.search(rf"\b{name}\b", notebooks), name
     tables = "\n".join(line for line in TEACHING.splitlines() if line.startswith("|"))
     for title in re.findall(r'"([^"]+)"', tables):
-        assert any(f"\n## {title}\n" in text or f"\n### {title}\n" in text for text in CHAPTERS.values()), title
+        assert any(
+            f"\n## {title}\n" in text or f"\n### {title}\n" in text for text in CHAPTERS.values()
+        ), title
 
 
 def test_every_week_has_a_chapter_and_an_exercise_of_it():
     course = TEACHING.partition("twelve weeks\n")[2]
-    weeks = re.findall(r"^\| (\d+) \| \{ref\}`(ch-[\w-]+)` \| \{ref\}`ex-(\d\d)-", course, re.MULTILINE)
+    weeks = re.findall(
+        r"^\| (\d+) \| \{ref\}`(ch-[\w-]+)` \| \{ref\}`ex-(\d\d)-", course, re.MULTILINE
+    )
     assert [int(week) for week, *_ in weeks] == list(range(1, 13))
     for _, label, exercise in weeks:
         assert library_pages.labels()[int(exercise)] == label
@@ -77,7 +88,9 @@ def test_every_exercise_has_a_solution():
 def test_figures_are_taken_out_by_their_names(tmp_path, monkeypatch):
     picture = b"\x89PNG"
     cell = nbformat.v4.new_code_cell("", metadata={"mystnb": {"figure": {"name": "fig-x"}}})
-    cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(picture).decode()})]
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(picture).decode()})
+    ]
     other = nbformat.v4.new_code_cell("", outputs=cell.outputs)
     monkeypatch.chdir(tmp_path)
     nbformat.write(nbformat.v4.new_notebook(cells=[other, cell]), "out.ipynb")

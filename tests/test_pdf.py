@@ -32,7 +32,9 @@ def site(tmp_path_factory):
     for name, text in PAGES.items():
         path = folder / f"{name}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"<head></head><body><nav>menu</nav><article class='bd-article'>{text}</article></body>")
+        path.write_text(
+            f"<head></head><body><nav>menu</nav><article class='bd-article'>{text}</article></body>"
+        )
     (folder / "_toc.yml").write_text(yaml.safe_dump(TOC))
     return folder
 
@@ -44,16 +46,32 @@ def test_the_order_is_that_of_the_contents():
 def test_anchors_links_and_pictures_find_their_way(site):
     whole = pdf.document(site, TOC)
     ids = [tag["id"] for tag in whole.find_all(id=True)]
-    assert ids == ["book/index", "book/two", "book/two/deep", "book/more/three", "book/more/three/deep", "tip"]
+    assert ids == [
+        "book/index",
+        "book/two",
+        "book/two/deep",
+        "book/more/three",
+        "book/more/three/deep",
+        "tip",
+    ]
     links = {link.get_text(): link.get("href") for link in whole.select("article a")}
-    assert links == {"on": "#book/more/three/deep", "index": None, "elsewhere": "https://example.org/"}
-    assert [image["src"][:21] for image in whole.select("img")] == ["data:image/svg+xml,<s", "/_images/dot.png"]
+    assert links == {
+        "on": "#book/more/three/deep",
+        "index": None,
+        "elsewhere": "https://example.org/",
+    }
+    assert [image["src"][:21] for image in whole.select("img")] == [
+        "data:image/svg+xml,<s",
+        "/_images/dot.png",
+    ]
     assert not whole.select("iframe, details, .headerlink") and "menu" not in whole.text
 
 
 def test_a_frame_without_a_picture_is_noticed(site, tmp_path):
     with pytest.raises(ValueError, match="'A film' holds no still picture"):
-        pdf._still(pdf.BeautifulSoup("<iframe title='A film' srcdoc='<p>'></iframe>", "html.parser").iframe)
+        pdf._still(
+            pdf.BeautifulSoup("<iframe title='A film' srcdoc='<p>'></iframe>", "html.parser").iframe
+        )
 
 
 @needs_chromium
@@ -69,4 +87,7 @@ def test_it_prints(site):
     titles = [(mark.title, reader.get_destination_page_number(mark)) for mark in marks]
     assert titles == [("The book", 0), ("Contents", 1), ("Two", 2), ("Three", 3)]
     (link, *_) = reader.pages[0]["/Annots"]
-    assert reader.get_destination_page_number(reader.named_destinations[link.get_object()["/Dest"]]) == 4
+    assert (
+        reader.get_destination_page_number(reader.named_destinations[link.get_object()["/Dest"]])
+        == 4
+    )

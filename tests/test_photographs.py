@@ -1,4 +1,6 @@
-"""Photographs: CelebA in a generated copy of the published layout, a folder of one's own, and the detector."""
+"""Photographs: CelebA in a generated copy of the published layout, a folder of one's own, and the
+detector.
+"""
 
 import csv
 import sys
@@ -12,13 +14,19 @@ from scipy import ndimage
 from skimage.transform import SimilarityTransform
 from torchvision import datasets
 
-from mofa_lib import photo_session
 from mofa_lib.alignment import align_photo, five_point_template
 from mofa_lib.photographs import PARTITIONS, CelebA, PhotoFolder, find_five_points
+from mofa_lib.studio import session as photo_session
 
 SIZE = 32
-PEOPLE = {0: [7, 3, 9], 1: [20, 11, 15, 12, 30], 2: [2, 4]}  # of each official part; numbers as in the published file
-FACE = np.array([[69, 111], [108, 111], [88, 135], [73, 152], [105, 152]])  # about where CelebA's points lie
+PEOPLE = {
+    0: [7, 3, 9],
+    1: [20, 11, 15, 12, 30],
+    2: [2, 4],
+}  # of each official part; numbers as in the published file
+FACE = np.array(
+    [[69, 111], [108, 111], [88, 135], [73, 152], [105, 152]]
+)  # about where CelebA's points lie
 
 
 def photograph(rng, points, shape=(218, 178)) -> Image.Image:
@@ -32,7 +40,9 @@ def photograph(rng, points, shape=(218, 178)) -> Image.Image:
 
 @pytest.fixture
 def published(tmp_path):
-    """Writes a small CelebA: every person twice, the parts mixed; returns its rows (name, part, person, points)."""
+    """Writes a small CelebA: every person twice, the parts mixed; returns its rows (name, part,
+    person, points).
+    """
 
     def write(people=PEOPLE, swap=False):
         rng, folder = np.random.default_rng(0), tmp_path / "celeba"
@@ -41,22 +51,31 @@ def published(tmp_path):
         rows = []
         for number, chosen in enumerate(rng.permutation(len(order)), 1):
             points = FACE + rng.integers(-4, 5, (5, 2))
-            rows.append((f"{number:06}.jpg", *order[chosen], points[[1, 0, 2, 4, 3]] if swap else points))
+            rows.append(
+                (f"{number:06}.jpg", *order[chosen], points[[1, 0, 2, 4, 3]] if swap else points)
+            )
             photograph(rng, points).save(folder / "img_align_celeba" / rows[-1][0], quality=95)
         names = [row[0] for row in rows]
-        points = (
-            "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
-        )
+        points = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
         tables = {
             "list_eval_partition": ("", [[row[1]] for row in rows]),
             "identity_CelebA": ("", [[row[2]] for row in rows]),
-            "list_attr_celeba": (" ".join(f"Attribute_{i}" for i in range(40)), rng.choice([-1, 1], (len(rows), 40))),
-            "list_bbox_celeba": ("image_id x_1 y_1 width height", rng.integers(1, 99, (len(rows), 4))),
+            "list_attr_celeba": (
+                " ".join(f"Attribute_{i}" for i in range(40)),
+                rng.choice([-1, 1], (len(rows), 40)),
+            ),
+            "list_bbox_celeba": (
+                "image_id x_1 y_1 width height",
+                rng.integers(1, 99, (len(rows), 4)),
+            ),
             "list_landmarks_align_celeba": (points, [row[3].ravel() for row in rows]),
         }
         for table, (header, values) in tables.items():
             lines = [f"{len(rows)}", header] if header else []
-            lines += [f"{name} " + " ".join(f"{v:>2}" for v in line) for name, line in zip(names, values, strict=True)]
+            lines += [
+                f"{name} " + " ".join(f"{v:>2}" for v in line)
+                for name, line in zip(names, values, strict=True)
+            ]
             (folder / f"{table}.txt").write_text("\n".join(lines) + "\n")
         return rows
 
@@ -97,7 +116,9 @@ def test_celeba_s_pictures_and_points_are_aligned(published, trusted, tmp_path):
     rows = {row[0]: row[3] for row in published()}
     data = CelebA(tmp_path, "train", 64)
     pictures = data.batch(slice(None))
-    assert pictures.shape == (6, 3, 64, 64) and pictures.dtype == data.landmarks.dtype == torch.float32
+    assert (
+        pictures.shape == (6, 3, 64, 64) and pictures.dtype == data.landmarks.dtype == torch.float32
+    )
     assert (255 * pictures - (255 * pictures).round()).abs().max() < 1e-4
     for file, picture, found in zip(data.files, pictures, data.landmarks, strict=True):
         points = rows[file.name].astype(float)
@@ -114,7 +135,9 @@ def test_celeba_without_a_size_has_that_of_the_paper(published, trusted, tmp_pat
     assert CelebA(str(tmp_path), "test").batch([0]).shape == (1, 3, 224, 224)
 
 
-@pytest.mark.parametrize("index", [[1, 3], torch.tensor([1, 3]), slice(1, 4, 2), [], slice(None), [-1]])
+@pytest.mark.parametrize(
+    "index", [[1, 3], torch.tensor([1, 3]), slice(1, 4, 2), [], slice(None), [-1]]
+)
 def test_batches_take_lists_slices_and_tensors(published, trusted, tmp_path, index):
     published()
     data = CelebA(tmp_path, "train", SIZE)
@@ -125,18 +148,23 @@ def test_batches_take_lists_slices_and_tensors(published, trusted, tmp_path, ind
 
 def test_missing_files_of_celeba_are_named(published, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"needs img_align_celeba, list_eval_partition.txt, .*celeba, where img"
+        FileNotFoundError,
+        match=r"needs img_align_celeba, list_eval_partition.txt, .*celeba, where img",
     ):
         CelebA(tmp_path, "train")
     published()
     (tmp_path / "celeba" / "identity_CelebA.txt").unlink()
-    with pytest.raises(FileNotFoundError, match="where identity_CelebA.txt is missing; its authors give it out"):
+    with pytest.raises(
+        FileNotFoundError, match="where identity_CelebA.txt is missing; its authors give it out"
+    ):
         CelebA(tmp_path, "train")
 
 
 def test_other_tables_than_the_published_ones_are_refused(published, tmp_path):
     published()
-    with pytest.raises(ValueError, match="is not the one that CelebA's authors published; copy all of them anew"):
+    with pytest.raises(
+        ValueError, match="is not the one that CelebA's authors published; copy all of them anew"
+    ):
         CelebA(tmp_path, "train")
 
 
@@ -153,7 +181,9 @@ def test_exchanged_eyes_are_refused(published, trusted, tmp_path):
 
 
 def test_there_is_no_fifth_split(tmp_path):
-    with pytest.raises(ValueError, match="no split 'valid': choose one of train, validation, calibration, test"):
+    with pytest.raises(
+        ValueError, match="no split 'valid': choose one of train, validation, calibration, test"
+    ):
         CelebA(tmp_path, "valid")
 
 
@@ -166,7 +196,9 @@ def test_a_damaged_picture_is_named(published, trusted, tmp_path, damage):
     if damage == "deleted":
         data.files[2].unlink()
     assert data.batch([1]).any()
-    with pytest.raises(ValueError, match=f"{data.files[2].name} is missing or damaged; copy it anew"):
+    with pytest.raises(
+        ValueError, match=f"{data.files[2].name} is missing or damaged; copy it anew"
+    ):
         data.batch([1, 2])
 
 
@@ -182,7 +214,9 @@ def album(tmp_path):
         photo = photograph(rng, points[name], (500, 400))
         if name != "c.webp":
             photo = photo.transpose(Image.Transpose.ROTATE_90)
-            photo.getexif()[0x0112] = 6  # the first row of the file is the right side of the picture
+            photo.getexif()[0x0112] = (
+                6  # the first row of the file is the right side of the picture
+            )
         photo.save(tmp_path / name, lossless=True, exif=photo.getexif())
     (tmp_path / "notes.txt").write_text("not a photograph")
     (tmp_path / "._b.JPG").write_bytes(b"what some systems put beside a file")
@@ -207,7 +241,9 @@ def test_a_folder_with_a_table(album, header):
     pictures = data.batch(slice(None))
     assert data.skin([0, 2]).equal(torch.ones(2, 112, 112))
     for name, picture, found in zip(sorted(points), pictures, data.landmarks, strict=True):
-        move = SimilarityTransform.from_estimate(points[name].astype(float), five_point_template(112).double().numpy())
+        move = SimilarityTransform.from_estimate(
+            points[name].astype(float), five_point_template(112).double().numpy()
+        )
         np.testing.assert_allclose(found, move(points[name]), atol=1e-3)
         for x, y in found.long().tolist():
             assert picture[:, y - 1 : y + 2, x - 1 : x + 2].max() > picture.mean() + 0.2
@@ -226,11 +262,23 @@ def test_another_table(album, tmp_path_factory):
     ("change", "message"),
     [
         (lambda p: p.pop("b.JPG"), "one row for each photograph; add one for 'b.JPG'"),
-        (lambda p: p.update({"d.png": FACE}), "one row for each photograph; remove that of 'd.png'"),
-        (lambda p: p.update({"a.png": FACE[:4]}), "needs 11 columns, a file and x, y of five points; a row has 9"),
-        (lambda p: p.update({"a.png": np.array(10 * ["here"])}), "the points of a.png must be numbers"),
+        (
+            lambda p: p.update({"d.png": FACE}),
+            "one row for each photograph; remove that of 'd.png'",
+        ),
+        (
+            lambda p: p.update({"a.png": FACE[:4]}),
+            "needs 11 columns, a file and x, y of five points; a row has 9",
+        ),
+        (
+            lambda p: p.update({"a.png": np.array(10 * ["here"])}),
+            "the points of a.png must be numbers",
+        ),
         (lambda p: p.update({"a.png": FACE * np.nan}), "the points of a.png must be numbers"),
-        (lambda p: p.update({name: five[[1, 0, 2, 4, 3]] for name, five in p.items()}), "Left and right are exchanged"),
+        (
+            lambda p: p.update({name: five[[1, 0, 2, 4, 3]] for name, five in p.items()}),
+            "Left and right are exchanged",
+        ),
         (lambda p: p.clear(), "one row for each photograph; add one for 'a.png'"),
     ],
 )
@@ -254,7 +302,9 @@ def test_two_rows_for_one_photograph_are_refused(album):
 def test_a_folder_must_be_there_and_hold_photographs(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
         PhotoFolder(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="There is no photograph in .*: put .jpg, .jpeg, .png, .webp files there"):
+    with pytest.raises(
+        ValueError, match="There is no photograph in .*: put .jpg, .jpeg, .png, .webp files there"
+    ):
         PhotoFolder(tmp_path)
 
 
@@ -273,12 +323,18 @@ def disc(pixels, centre, radius, colour):
     pixels[(x - centre[0]) ** 2 + (y - centre[1]) ** 2 < radius**2] = colour
 
 
-def clown(size: tuple[int, int], *faces: tuple[float, float, float]) -> tuple[Image.Image, list[torch.Tensor]]:
-    """Grey discs (x, y, radius) with red eyes, a green nose and blue corners of the mouth; and the five points."""
+def clown(
+    size: tuple[int, int], *faces: tuple[float, float, float]
+) -> tuple[Image.Image, list[torch.Tensor]]:
+    """Grey discs (x, y, radius) with red eyes, a green nose and blue corners of the mouth; and the
+    five points.
+    """
     pixels, points = np.zeros((size[1], size[0], 3), np.uint8), []
     for x, y, radius in faces:
         disc(pixels, (x, y), radius, 90)
-        five = np.array([[-0.4, -0.3], [0.4, -0.25], [0.1, 0.1], [-0.3, 0.5], [0.35, 0.45]]) * radius + [x, y]
+        five = np.array(
+            [[-0.4, -0.3], [0.4, -0.25], [0.1, 0.1], [-0.3, 0.5], [0.35, 0.45]]
+        ) * radius + [x, y]
         for point, channel in zip(five, (0, 0, 1, 2, 2), strict=True):
             disc(pixels, point, 0.15 * radius, np.eye(3)[channel] * 255)
         points.append(torch.from_numpy(five).float())
@@ -320,7 +376,9 @@ def test_the_largest_face_is_taken(clowns, size):
 def test_a_face_at_the_border_and_a_grey_photo(clowns):
     photo, (points,) = clown((200, 260), (150, 40, 38))
     assert (find_five_points(photo) - points).norm(dim=1).max() < 1.0
-    with pytest.raises(ValueError, match="No face was found in the photograph; give its five points instead"):
+    with pytest.raises(
+        ValueError, match="No face was found in the photograph; give its five points instead"
+    ):
         find_five_points(Image.new("L", (64, 48), 128))
 
 
@@ -336,7 +394,9 @@ def test_a_folder_without_a_table(clowns, tmp_path):
         x, y = data.landmarks[0, point].long().tolist()
         assert data.batch([0])[0, :, y, x].argmax() == channel
     photo.convert("L").save(tmp_path / "nobody.jpg")
-    with pytest.raises(ValueError, match=r"No face was found in .*nobody.jpg: remove it, or write a table"):
+    with pytest.raises(
+        ValueError, match=r"No face was found in .*nobody.jpg: remove it, or write a table"
+    ):
         PhotoFolder(tmp_path)
     (tmp_path / "nobody.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match="nobody.jpg is missing or damaged"):
@@ -355,7 +415,9 @@ def test_the_real_detector_finds_the_astronaut(scale):
     pytest.importorskip("retinaface")
     from skimage import data
 
-    by_hand = torch.tensor([[203.3, 102.0], [247.0, 103.3], [223.3, 127.5], [204.2, 140.3], [245.8, 141.3]])
+    by_hand = torch.tensor(
+        [[203.3, 102.0], [247.0, 103.3], [223.3, 127.5], [204.2, 140.3], [245.8, 141.3]]
+    )
     photo = Image.fromarray(data.astronaut())
     found = find_five_points(photo.resize([round(scale * side) for side in photo.size])) / scale
     away = 100 * (found - by_hand).norm(dim=1) / (by_hand[1] - by_hand[0]).norm()

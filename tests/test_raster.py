@@ -10,7 +10,8 @@ from mofa_lib.raster import interpolate, rasterize
 
 
 def brute_force(screen, faces, height, width, cull):
-    """Every triangle at every pixel, in float64: face, weights, depth, and the depth of the second nearest.
+    """Every triangle at every pixel, in float64: face, weights, depth, and the depth of the second
+    nearest.
 
     A pixel more than one beyond a triangle's box is taken to be outside without looking.
     """
@@ -45,7 +46,9 @@ def brute_force(screen, faces, height, width, cull):
 
 
 def same_faces(found, face, depth, second):
-    """Pixel for pixel, but where two depths differ by less than float32 can tell. Exact ties are not excused."""
+    """Pixel for pixel, but where two depths differ by less than float32 can tell. Exact ties are
+    not excused.
+    """
     excused = (second > depth) & (second < depth * (1 + 3e-7)) & (face >= 0)
     assert excused.mean() < 0.01
     np.testing.assert_array_equal(found[~excused], face[~excused])
@@ -55,7 +58,9 @@ def scene(seed: int, size: tuple[int, int], vertices: int = 14, faces: int = 24)
     """Random triangles, partly outside the picture and partly behind the camera."""
     rng = np.random.default_rng(seed)
     height, width = size
-    screen = rng.uniform([-4, -4, -0.3], [width + 4, height + 4, 3], (vertices, 3)).astype(np.float32)
+    screen = rng.uniform([-4, -4, -0.3], [width + 4, height + 4, 3], (vertices, 3)).astype(
+        np.float32
+    )
     return screen, np.stack([rng.choice(vertices, 3, replace=False) for _ in range(faces)])
 
 
@@ -79,10 +84,14 @@ def soup(kind: str, size: tuple[int, int], count: int = 400, seed: int = 0):
 
 
 @pytest.mark.parametrize("cull", [True, False])
-@pytest.mark.parametrize(("size", "seed"), [((9, 9), 0), ((7, 12), 1), ((12, 5), 2), ((1, 1), 3), ((40, 33), 4)])
+@pytest.mark.parametrize(
+    ("size", "seed"), [((9, 9), 0), ((7, 12), 1), ((12, 5), 2), ((1, 1), 3), ((40, 33), 4)]
+)
 def test_agrees_with_every_triangle_at_every_pixel(size, seed, cull):
     screens, faces = zip(*[scene(seed, size), scene(seed + 100, size)], strict=True)
-    found = rasterize(torch.from_numpy(np.stack(screens)), torch.from_numpy(faces[0]), size, cull_backfaces=cull)
+    found = rasterize(
+        torch.from_numpy(np.stack(screens)), torch.from_numpy(faces[0]), size, cull_backfaces=cull
+    )
     for image in range(2):
         face, weights, depth, second = brute_force(screens[image], faces[0], *size, cull)
         same_faces(found.face[image].numpy(), face, depth, second)
@@ -114,7 +123,9 @@ def test_soups_agree_with_every_triangle_at_every_pixel(kind, cull):
 
 @pytest.mark.parametrize("reach", [8.0, 300.0, 10_000.0])
 def test_edges_that_graze_a_pixel_centre(reach):
-    """They miss it by no more than their corners' rounding: here float32 edge functions often have the wrong sign."""
+    """They miss it by no more than their corners' rounding: here float32 edge functions often have
+    the wrong sign.
+    """
     rng = np.random.default_rng(0)
     count, size = 500, 9
     centre = rng.integers(0, size, (count, 2)) + 0.5
@@ -122,7 +133,9 @@ def test_edges_that_graze_a_pixel_centre(reach):
     corners[:, :, :2] = centre[:, None] + rng.normal(scale=reach, size=(count, 3, 2))
     corners[:, 1, :2] = centre + rng.uniform(0.2, 2, (count, 1)) * (centre - corners[:, 0, :2])
     corners = corners.astype(np.float32)
-    found = rasterize(torch.from_numpy(corners), torch.tensor([[0, 1, 2]]), size, cull_backfaces=False)
+    found = rasterize(
+        torch.from_numpy(corners), torch.tensor([[0, 1, 2]]), size, cull_backfaces=False
+    )
     grazed = 0
     for image in range(count):
         face, *_ = brute_force(corners[image], np.array([[0, 1, 2]]), size, size, False)
@@ -133,7 +146,8 @@ def test_edges_that_graze_a_pixel_centre(reach):
 
 
 @pytest.mark.parametrize(
-    "angles", [(0.0, 0.0, 0.0), (0.1, 1.5, 0.0), (-0.5, -0.7, 0.2), (0.6, 0.4, -0.6), (0.0, np.pi, 0.0)]
+    "angles",
+    [(0.0, 0.0, 0.0), (0.1, 1.5, 0.0), (-0.5, -0.7, 0.2), (0.6, 0.4, -0.6), (0.0, np.pi, 0.0)],
 )
 def test_heads_agree_with_every_triangle_at_every_pixel(model, angles):
     """At the size of training: from the front, in profile, looking up and down, from behind."""
@@ -142,7 +156,9 @@ def test_heads_agree_with_every_triangle_at_every_pixel(model, angles):
     head = pose(model.vertices(shape, expression), torch.tensor([angles]), torch.zeros(1, 3))
     screen = Camera().project(head, 112)
     found = rasterize(screen, model.faces, 112)
-    face, weights, depth, second = brute_force(screen[0].numpy(), model.faces.numpy(), 112, 112, True)
+    face, weights, depth, second = brute_force(
+        screen[0].numpy(), model.faces.numpy(), 112, 112, True
+    )
     same_faces(found.face[0].numpy(), face, depth, second)
     agree = (found.face[0].numpy() == face)[..., None]
     np.testing.assert_allclose(found.barycentric[0].numpy() * agree, weights * agree, atol=5e-3)
@@ -152,13 +168,17 @@ def test_heads_agree_with_every_triangle_at_every_pixel(model, angles):
 
 def test_a_batch_is_its_images_one_by_one_and_twice_the_same(model):
     angles = torch.tensor([[0.0, 0.0, 0.0], [0.2, 0.8, 0.1], [-0.3, -1.4, 0.0]])
-    screen = Camera().project(pose(model.mean_shape.expand(3, -1, -1), angles, torch.zeros(3, 3)), 64)
+    screen = Camera().project(
+        pose(model.mean_shape.expand(3, -1, -1), angles, torch.zeros(3, 3)), 64
+    )
     screen.requires_grad_()
     random = torch.randn(3, 64, 64, 3, generator=torch.Generator().manual_seed(0))
 
     def draw(screen, random):
         found = rasterize(screen, model.faces, 64)
-        (gradient,) = torch.autograd.grad((found.barycentric * random).sum() + found.depth.sum(), screen)
+        (gradient,) = torch.autograd.grad(
+            (found.barycentric * random).sum() + found.depth.sum(), screen
+        )
         return found.face, found.barycentric, found.depth, gradient
 
     together = draw(screen, random)
@@ -196,7 +216,10 @@ COVER = torch.tensor([[-9.0, 29.0, 2.0], [29.0, 29.0, 2.0], [9.0, -29.0, 2.0]])
         (lambda corner: corner, True),
         (lambda corner: corner.flip(0), False),  # turned away
         (lambda corner: corner * torch.tensor([1.0, 1.0, -1.0]), False),  # behind the camera
-        (lambda corner: corner * torch.tensor([[1.0, 1, 1], [1, 1, 0], [1, 1, 1]]), False),  # a depth of 0
+        (
+            lambda corner: corner * torch.tensor([[1.0, 1, 1], [1, 1, 0], [1, 1, 1]]),
+            False,
+        ),  # a depth of 0
         (lambda corner: corner[[0, 1, 1]], False),  # no area
         (lambda corner: corner.index_fill(0, torch.tensor(2), torch.nan), False),
         (lambda corner: corner + torch.tensor([500.0, 0.0, 0.0]), False),  # beside the picture
@@ -229,7 +252,9 @@ def test_no_triangles():
 
 @pytest.mark.parametrize("quarter", [False, True])
 def test_a_closed_surface_has_no_cracks(quarter):
-    """A jittered grid that covers the picture; on the quarter grid, edges and corners run through pixel centres."""
+    """A jittered grid that covers the picture; on the quarter grid, edges and corners run through
+    pixel centres.
+    """
     rng = np.random.default_rng(0)
     n = 13
     y, x = np.meshgrid(np.linspace(-2, 34, n), np.linspace(-2, 34, n), indexing="ij")
@@ -258,7 +283,9 @@ def test_barycentrics_are_those_of_the_ray_s_intersection():
     found = rasterize(camera.project(points, size), faces, size, cull_backfaces=False)
     seen = 0
     for row, column in torch.nonzero(found.face[0] >= 0).tolist():
-        ray = np.array([(column + 0.5) / (size / 2) - 1, 1 - (row + 0.5) / (size / 2), -camera.focal])
+        ray = np.array(
+            [(column + 0.5) / (size / 2) - 1, 1 - (row + 0.5) / (size / 2), -camera.focal]
+        )
         corners = (points[0, faces[found.face[0, row, column]]].numpy() - [0, 0, camera.distance]).T
         weights = np.linalg.solve(corners, ray)
         weights /= weights.sum()
@@ -287,7 +314,9 @@ def test_gradients_of_barycentrics_and_depth():
 
 def test_gradients_of_interpolated_values():
     screen, faces = double_scene()
-    values = torch.randn(1, 8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    values = torch.randn(
+        1, 8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
 
     def draw(screen, values):
         return interpolate(rasterize(screen, faces, (6, 7), cull_backfaces=False), faces, values)
@@ -312,7 +341,8 @@ def test_interpolation_reproduces_what_is_linear_in_space():
 
 
 @pytest.mark.parametrize(
-    ("screen", "faces"), [((5, 3), (2, 3)), ((1, 5, 2), (2, 3)), ((1, 5, 3), (2, 4)), ((1, 5, 3), (3,))]
+    ("screen", "faces"),
+    [((5, 3), (2, 3)), ((1, 5, 2), (2, 3)), ((1, 5, 3), (2, 4)), ((1, 5, 3), (3,))],
 )
 def test_wrong_shapes_are_refused(unchecked, screen, faces):
     with pytest.raises(ValueError, match=r"needs screen \(B, V, 3\) and faces \(F, 3\), got"):

@@ -1,4 +1,6 @@
-"""The decoder: what z = 0 looks like, that each group does what it says, and gradients by finite differences."""
+"""The decoder: what z = 0 looks like, that each group does what it says, and gradients by finite
+differences.
+"""
 
 import copy
 
@@ -10,7 +12,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from mofa_lib import FaceCode, FaceRenderer
 from mofa_lib.camera import Camera
 from mofa_lib.face_code import GROUPS, group_sizes
-from mofa_lib.lighting import vertex_normals
+from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.raster import interpolate, rasterize
 
@@ -39,7 +41,9 @@ def test_z_0_is_the_mean_face_in_white_light(model, renderer):
     plain = interpolate(fragments, model.faces, model.mean_appearance[None])[0].permute(2, 0, 1)
     torch.testing.assert_close(rendering.image[0], plain, atol=1e-6, rtol=0)
     torch.testing.assert_close(rendering.vertices[0], model.mean_shape, atol=1e-4, rtol=0)
-    torch.testing.assert_close(rendering.landmarks, screen[:, model.landmarks, :2], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        rendering.landmarks, screen[:, model.landmarks, :2], atol=1e-4, rtol=0
+    )
     assert 0.25 < rendering.mask.mean() < 0.75 and set(rendering.mask.unique().tolist()) == {0, 1}
     assert not rendering.image[(rendering.mask == 0).expand_as(rendering.image)].any()
 
@@ -54,25 +58,42 @@ def test_z_0_is_the_mean_face_in_white_light(model, renderer):
     ],
 )
 def test_pose_moves_the_nose(model, renderer, parts, axis, sign):
-    nose = [renderer(code).landmarks[0, 30, axis] for code in (code_with(model, **parts), FaceCode.mean(model))]
+    nose = [
+        renderer(code).landmarks[0, 30, axis]
+        for code in (code_with(model, **parts), FaceCode.mean(model))
+    ]
     assert sign * (nose[0] - nose[1]) > 2
 
 
 def test_nearer_faces_are_larger(model, renderer):
-    near, mean = (renderer(c).mask.sum() for c in (code_with(model, translation={2: 120.0}), FaceCode.mean(model)))
+    near, mean = (
+        renderer(c).mask.sum()
+        for c in (code_with(model, translation={2: 120.0}), FaceCode.mean(model))
+    )
     assert near / mean == pytest.approx((1000 / 880) ** 2, rel=0.05)
 
 
 @pytest.mark.parametrize(
     ("harmonic", "brighter", "darker"),
     [
-        (Y11, (slice(None), slice(34, None)), (slice(None), slice(None, 30))),  # light from +x: the image's right
-        (Y1M, (slice(10, 22), slice(None)), (slice(44, 54), slice(None))),  # light from +y: the forehead
+        (
+            Y11,
+            (slice(None), slice(34, None)),
+            (slice(None), slice(None, 30)),
+        ),  # light from +x: the image's right
+        (
+            Y1M,
+            (slice(10, 22), slice(None)),
+            (slice(44, 54), slice(None)),
+        ),  # light from +y: the forehead
     ],
 )
 def test_light_comes_from_where_the_harmonics_say(model, renderer, harmonic, brighter, darker):
     """Only green is lit."""
-    plain, lit = renderer(FaceCode.mean(model)), renderer(code_with(model, illumination={9 + harmonic: 0.5}))
+    plain, lit = (
+        renderer(FaceCode.mean(model)),
+        renderer(code_with(model, illumination={9 + harmonic: 0.5})),
+    )
     change = (lit.image - plain.image)[0]
     assert not change[[0, 2]].any()
     assert change[1][brighter].sum() > 2 and change[1][darker].sum() < -1
@@ -85,7 +106,9 @@ def test_shading_turns_with_the_camera_s_frame_not_with_the_head(model, renderer
     plain = renderer(code_with(model, rotation={1: 0.5})).image
     ratio = (renderer(turned).image / plain.clamp(min=1e-6))[0, 1]
     rendering = renderer(turned)
-    normal = interpolate(rendering.fragments, model.faces, vertex_normals(rendering.vertices, model.faces))[0]
+    normal = interpolate(
+        rendering.fragments, model.faces, vertex_normals(rendering.vertices, model.faces)
+    )[0]
     seen = rendering.mask[0, 0] > 0
     expected = 1 + 0.8 * 0.4886 * normal[..., 2]
     # Albedo times light is interpolated, not each alone: they agree where neighbours are alike.
@@ -94,7 +117,9 @@ def test_shading_turns_with_the_camera_s_frame_not_with_the_head(model, renderer
 
 
 def test_faces_of_a_batch_do_not_touch_each_other(model, renderer):
-    code = FaceCode.from_vector(0.3 * torch.randn(3, 257, generator=torch.Generator().manual_seed(0)), model)
+    code = FaceCode.from_vector(
+        0.3 * torch.randn(3, 257, generator=torch.Generator().manual_seed(0)), model
+    )
     together = renderer(code)
     for i in range(3):
         alone = renderer(code[i])
@@ -104,21 +129,32 @@ def test_faces_of_a_batch_do_not_touch_each_other(model, renderer):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_gradients_are_finite_differences(tiny_model, group):
-    """Of a weighted sum over the pixels that keep their triangle: the outline has no gradient by design."""
+    """Of a weighted sum over the pixels that keep their triangle: the outline has no gradient by
+    design.
+    """
     model = copy.deepcopy(tiny_model).double()
     renderer = FaceRenderer(model, 20)
     random = torch.Generator().manual_seed(1)
     z = 0.2 * torch.randn(1, 42, dtype=torch.float64, generator=random)
     direction = torch.zeros(1, 42, dtype=torch.float64)
-    start, length = sum(group_sizes(model)[: GROUPS.index(group)]), group_sizes(model)[GROUPS.index(group)]
-    direction[:, start : start + length] = torch.randn(1, length, dtype=torch.float64, generator=random)
+    start, length = (
+        sum(group_sizes(model)[: GROUPS.index(group)]),
+        group_sizes(model)[GROUPS.index(group)],
+    )
+    direction[:, start : start + length] = torch.randn(
+        1, length, dtype=torch.float64, generator=random
+    )
     weights = torch.randn(1, 3, 20, 20, dtype=torch.float64, generator=random)
 
     step = 1e-5
-    below, above = (renderer(FaceCode.from_vector(z + s * step * direction, model)) for s in (-1, 1))
+    below, above = (
+        renderer(FaceCode.from_vector(z + s * step * direction, model)) for s in (-1, 1)
+    )
     z.requires_grad_()
     here = renderer(FaceCode.from_vector(z, model))
-    same = (here.fragments.face == below.fragments.face) & (here.fragments.face == above.fragments.face)
+    same = (here.fragments.face == below.fragments.face) & (
+        here.fragments.face == above.fragments.face
+    )
     same &= here.fragments.face >= 0
     assert same.float().sum() > 0.95 * here.mask.sum() > 50
     for name, at in {
@@ -133,18 +169,27 @@ def test_gradients_are_finite_differences(tiny_model, group):
 
 
 def test_gradients_of_a_whole_head_are_finite_differences(model):
-    """The default model at the size of training, turned nearly into profile, along one direction of all groups."""
+    """The default model at the size of training, turned nearly into profile, along one direction of
+    all groups.
+    """
     precise = copy.deepcopy(model).double()
     renderer = FaceRenderer(precise, 112)
     random = torch.Generator().manual_seed(0)
-    units = [torch.full((n,), unit) for n, unit in zip(group_sizes(model), (1, 1, 1, 0.1, 5, 0.1), strict=True)]
+    units = [
+        torch.full((n,), unit)
+        for n, unit in zip(group_sizes(model), (1, 1, 1, 0.1, 5, 0.1), strict=True)
+    ]
     z = 0.5 * torch.cat(units).double() * torch.randn(1, 257, dtype=torch.float64, generator=random)
     z[0, sum(group_sizes(model)[:3]) + 1] = 1.2
-    direction = torch.cat(units).double() * torch.randn(1, 257, dtype=torch.float64, generator=random)
+    direction = torch.cat(units).double() * torch.randn(
+        1, 257, dtype=torch.float64, generator=random
+    )
     weights = torch.randn(1, 3, 112, 112, dtype=torch.float64, generator=random)
 
     step = 1e-6
-    below, above = (renderer(FaceCode.from_vector(z + s * step * direction, precise)) for s in (-1, 1))
+    below, above = (
+        renderer(FaceCode.from_vector(z + s * step * direction, precise)) for s in (-1, 1)
+    )
     here = renderer(FaceCode.from_vector(z.requires_grad_(), precise))
     same = (below.fragments.face == above.fragments.face) & (below.fragments.face >= 0)
     assert same.sum() > 0.99 * here.mask.sum() > 1000
@@ -167,14 +212,19 @@ def test_forward_mode_agrees_with_backward_mode(tiny_model):
     leaf = z.clone().requires_grad_()
     (expected,) = torch.autograd.grad(brightness(leaf), leaf)
     assert expected.abs().max() > 1
-    torch.testing.assert_close(torch.func.jvp(brightness, (z,), (direction,))[1], (expected * direction).sum())
+    torch.testing.assert_close(
+        torch.func.jvp(brightness, (z,), (direction,))[1], (expected * direction).sum()
+    )
     torch.testing.assert_close(torch.func.jacrev(brightness)(z), expected)
 
 
 def test_the_same_code_gives_the_same_picture_and_gradient(model, renderer):
     z = (0.3 * torch.randn(2, 257, generator=torch.Generator().manual_seed(5))).requires_grad_()
     first, second = (renderer(FaceCode.from_vector(z, model)) for _ in range(2))
-    gradients = [torch.autograd.grad(r.image.square().sum() + r.landmarks.sum(), z)[0] for r in (first, second)]
+    gradients = [
+        torch.autograd.grad(r.image.square().sum() + r.landmarks.sum(), z)[0]
+        for r in (first, second)
+    ]
     assert first.image.equal(second.image) and gradients[0].equal(gradients[1])
 
 
@@ -222,6 +272,11 @@ def test_torch_can_follow_it_without_values(tiny_tensors):
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
         for name, value in model.named_buffers():
             setattr(model, name, torch.empty(value.shape, dtype=value.dtype, device="cuda"))
-        rendering = FaceRenderer(model, 16)(FaceCode.from_vector(torch.zeros(2, 42, device="cuda"), model))
+        rendering = FaceRenderer(model, 16)(
+            FaceCode.from_vector(torch.zeros(2, 42, device="cuda"), model)
+        )
     assert rendering.image.shape == (2, 3, 16, 16) and rendering.image.device.type == "cuda"
-    assert rendering.fragments.face.shape == (2, 16, 16) and rendering.fragments.barycentric.device.type == "cuda"
+    assert (
+        rendering.fragments.face.shape == (2, 16, 16)
+        and rendering.fragments.barycentric.device.type == "cuda"
+    )

@@ -1,4 +1,6 @@
-"""Lamps against Lambert and Blinn in loops, light against its expansion, things in front, and a camera's faults."""
+"""Lamps against Lambert and Blinn in loops, light against its expansion, things in front, and a
+camera's faults.
+"""
 
 from dataclasses import replace
 
@@ -8,7 +10,7 @@ import torch
 from PIL import Image
 
 from mofa_lib.lighting import irradiance, sphere_points
-from mofa_lib.scene import GAMMA, LAMPS, Light, background, camera_faults, thing_in_front
+from mofa_lib.studio.scene import GAMMA, LAMPS, Light, background, camera_faults, thing_in_front
 
 
 def rng(*seed) -> np.random.Generator:
@@ -16,27 +18,39 @@ def rng(*seed) -> np.random.Generator:
 
 
 def test_light_on_a_surface_is_lambert_s():
-    light, normals = Light.stack([Light.draw(rng(0)), Light.draw(rng(1))]), sphere_points(20).expand(2, -1, -1)
+    light, normals = (
+        Light.stack([Light.draw(rng(0)), Light.draw(rng(1))]),
+        sphere_points(20).expand(2, -1, -1),
+    )
     open_sky = torch.rand(2, 20, 1, generator=torch.Generator().manual_seed(0))
     found = light.irradiance(normals.mT, open_sky.mT).mT
     for b in range(2):
         for p in range(20):
             sky = float(open_sky[b, p])
-            lit = sum(max(0.0, float(normals[b, p] @ light.directions[b, k])) * light.lamps[b, k] for k in range(LAMPS))
-            torch.testing.assert_close(found[b, p], sky * (light.sky[b] + (0.35 + 0.65 * sky) * lit))
+            lit = sum(
+                max(0.0, float(normals[b, p] @ light.directions[b, k])) * light.lamps[b, k]
+                for k in range(LAMPS)
+            )
+            torch.testing.assert_close(
+                found[b, p], sky * (light.sky[b] + (0.35 + 0.65 * sky) * lit)
+            )
 
 
 def test_highlights_lie_between_lamp_and_camera_and_are_sharp_in_the_eyes():
     light = replace(Light.draw(rng(2)), gloss=torch.ones(1), lamps=torch.ones(1, LAMPS, 3))
     normals = sphere_points(4000)[None]
-    skin, eye = (light.highlights(normals.mT, torch.full((1, 1, 4000), shine))[0, 0] for shine in (1.0, 3.0))
+    skin, eye = (
+        light.highlights(normals.mT, torch.full((1, 1, 4000), shine))[0, 0] for shine in (1.0, 3.0)
+    )
     halfway = light.directions[0, 0] + torch.tensor([0.0, 0.0, 1.0])
     halfway /= halfway.norm()
     for shown in (skin, eye / 3):
         assert shown.max() == pytest.approx(1, abs=0.05)
         assert normals[0, shown.argmax()] @ halfway > 0.999
     exponent = float(light.sharpness)
-    torch.testing.assert_close(skin, (normals[0] @ halfway).clamp(min=1e-4) ** exponent, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        skin, (normals[0] @ halfway).clamp(min=1e-4) ** exponent, atol=1e-4, rtol=1e-3
+    )
     assert (eye / 3 > 0.5).sum() < (skin > 0.5).sum()
 
 
@@ -87,7 +101,9 @@ def test_things_have_normals_that_face_the_camera():
         assert (normal[:, 2] >= 0).all()
         if inside.any():  # to the right of a round thing its surface looks to the right
             columns = torch.nonzero(inside)[:, 1].float()
-            assert torch.corrcoef(torch.stack([columns, normal[:, 0]]))[0, 1] > 0 or inside.sum() < 20
+            assert (
+                torch.corrcoef(torch.stack([columns, normal[:, 0]]))[0, 1] > 0 or inside.sum() < 20
+            )
     assert 0.01 < np.mean(coverage) < 0.4
 
 
@@ -101,7 +117,9 @@ def test_a_camera_makes_eight_bits_near_the_picture():
 
 def test_most_photographs_go_through_jpeg(monkeypatch):
     used, save = [], Image.Image.save
-    monkeypatch.setattr(Image.Image, "save", lambda *a, **k: (used.append(k["quality"]), save(*a, **k)))
+    monkeypatch.setattr(
+        Image.Image, "save", lambda *a, **k: (used.append(k["quality"]), save(*a, **k))
+    )
     for seed in range(60):
         camera_faults(torch.full((3, 8, 8), 0.5), rng(9, seed))
     assert 22 < len(used) < 50 and 55 <= min(used) and max(used) <= 97

@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 from mofa_lib import FaceCode, FaceRenderer, show  # noqa: E402
+from mofa_lib.show.pictures import ENLARGED  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +31,15 @@ def test_a_grid_has_a_row_for_each_name_and_a_column_for_each_picture():
 
 
 def test_a_grid_clamps_and_needs_no_detached_pictures():
-    figure = show.grid({"x": torch.tensor([-1.0, 0.5, 2.0])[None, :, None, None].expand(1, 3, 2, 2).requires_grad_()})
+    colour = torch.tensor([-1.0, 0.5, 2.0])[None, :, None, None]
+    figure = show.grid({"x": colour.expand(1, 3, 2, 2).requires_grad_()})
     np.testing.assert_allclose(figure.axes[0].images[0].get_array()[0, 0], [0, 0.5, 1])
 
 
 def test_a_grid_shrinks_smoothly_but_shows_the_pixels_of_small_pictures():
     for side, expected in ((400, "antialiased"), (8, "nearest")):
-        assert show.grid({"x": torch.rand(1, 3, side, side)}).axes[0].images[0].get_interpolation() == expected
+        (axis,) = show.grid({"x": torch.rand(1, 3, side, side)}).axes
+        assert axis.images[0].get_interpolation() == expected
 
 
 def test_amplified_perturbations_surround_grey():
@@ -56,7 +59,7 @@ def test_the_style_can_be_drawn_with():
 
 @pytest.fixture(scope="module")
 def overlaid(tiny_model):
-    """Two balls, one of them turned and moved, and what `overlay` shows of them over a grey and a coloured picture."""
+    """Two balls, one turned and moved, and their overlay over a grey and a coloured picture."""
     renderer = FaceRenderer(tiny_model, size=64)
     code = FaceCode.mean(tiny_model, 2)
     code.rotation[1] = torch.tensor([0.1, 0.3, 0.0])
@@ -73,23 +76,32 @@ def colours(name: str) -> torch.Tensor:
 
 def test_overlaid_pictures_are_rows_of_a_grid(overlaid):
     _, rendering, images, rows = overlaid
-    assert list(rows) == ["picture", "reconstruction", "shape, landmarks", "difference\nblack 0, yellow 0.3"]
+    assert list(rows) == [
+        "picture",
+        "reconstruction",
+        "shape, landmarks",
+        "difference\nblack 0, yellow 0.3",
+    ]
     for seen, expected in zip(rows.values(), (images, rendering.over(images)), strict=False):
-        torch.testing.assert_close(seen, expected.repeat_interleave(7, 2).repeat_interleave(7, 3))  # 448 = 7 × 64
+        enlarged = expected.repeat_interleave(7, 2).repeat_interleave(7, 3)  # 448 = 7 × 64
+        torch.testing.assert_close(seen, enlarged)
     assert len(show.grid(rows).axes) == 8
 
 
 def test_the_difference_is_black_where_there_is_none_and_yellow_where_it_is_strong(overlaid):
     renderer, rendering, images, _ = overlaid
     face = rendering.mask > 0
-    for change, colour in ((0.0, matplotlib.colormaps["magma"](0.0)), (0.35, matplotlib.colormaps["magma"](1.0))):
-        *_, seen = show.overlay((rendering.image - change).clamp(0, 1), rendering, renderer).values()
+    for change, strength in ((0.0, 0.0), (0.35, 1.0)):
+        changed = (rendering.image - change).clamp(0, 1)
+        *_, seen = show.overlay(changed, rendering, renderer).values()
         enough = face if change == 0 else face & (rendering.image > change).all(1, keepdim=True)
         found = seen[:, :, 3::7, 3::7].movedim(1, 3)[enough[:, 0]]
         assert len(found) > 1000
-        torch.testing.assert_close(found, torch.tensor(colour[:3]).float().expand_as(found), atol=1e-2, rtol=0)
+        colour = torch.tensor(matplotlib.colormaps["magma"](strength)[:3]).float()
+        torch.testing.assert_close(found, colour.expand_as(found), atol=1e-2, rtol=0)
     *_, seen = show.overlay(images, rendering, renderer).values()
-    around = seen[1, :, 3::7, 3::7].movedim(0, 2)[~face[1, 0]]  # a picture of mean 0.6, half as strong, on white
+    # A picture of mean 0.6, half as strong, on white.
+    around = seen[1, :, 3::7, 3::7].movedim(0, 2)[~face[1, 0]]
     torch.testing.assert_close(around, torch.full_like(around, 0.8))
 
 
@@ -102,12 +114,13 @@ def test_landmarks_are_dots_on_their_pixels(overlaid):
 
 
 def test_the_net_has_a_line_every_ten_millimetres_of_the_mean_face(overlaid):
-    """On a ball of 80 mm, seen from the front 3 mm above its middle, x = 0, ±10, … are where a pinhole puts them."""
+    """On a ball of 80 mm, 3 mm above its middle, x = 0, ±10, … are where a pinhole puts them."""
     renderer, rendering, _, rows = overlaid
     camera, y = renderer.camera, 3.0
     x = 10.0 * torch.arange(-5, 6)
-    points = torch.stack([x, torch.full_like(x, y), (78.5**2 - x**2 - y**2).sqrt()], 1)  # the mesh lies inside the ball
-    columns, lines, _ = camera.project(points[None], show.ENLARGED)[0].T
+    z = (78.5**2 - x**2 - y**2).sqrt()  # the mesh lies inside the ball
+    points = torch.stack([x, torch.full_like(x, y), z], 1)
+    columns, lines, _ = camera.project(points[None], ENLARGED)[0].T
     row = rows["shape, landmarks"][0, :, int(lines[5])]
     grey = (row - 0.75).abs().amax(0) < 1e-3  # the paper: 0.5, half as strong, on white
     for column in columns:

@@ -6,10 +6,15 @@ import pytest
 from browsers import SITE, needs_chromium, violations
 
 PAGES = sorted(
-    path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts
+    path.relative_to(SITE).as_posix()
+    for path in SITE.rglob("*.html")
+    if "_static" not in path.relative_to(SITE).parts
 )
 
-pytestmark = [pytest.mark.skipif(not PAGES, reason="no site: `make book` builds it"), needs_chromium]
+pytestmark = [
+    pytest.mark.skipif(not PAGES, reason="no site: `make book` builds it"),
+    needs_chromium,
+]
 
 
 # Text as read, without code (where `\(` may be meant) and scripts.
@@ -56,7 +61,9 @@ def test_page(name, address, browser):
     page.evaluate("() => window.MathJax?.startup?.promise")
     raw, broken = page.evaluate(RAW_FORMULAS), page.evaluate(BROKEN_IMAGES)
     unnamed = page.evaluate("() => [...document.querySelectorAll('iframe:not([title])')].length")
-    mute = page.evaluate("() => [...document.querySelectorAll('article img:not([alt])')].map((i) => i.src)")
+    mute = page.evaluate(
+        "() => [...document.querySelectorAll('article img:not([alt])')].map((i) => i.src)"
+    )
     page.wait_for_timeout(200)
     page.close()
 
@@ -80,13 +87,18 @@ AT_REST = "() => document.getAnimations().every((animation) => animation.playSta
 
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_grave(name, address, browser):
-    """By all rules in the light on a desk; in the dark, on a phone, by those that colours and widths can break."""
+    """By all rules in the light on a desk; in the dark, on a phone, by those that colours and
+    widths can break.
+    """
     page = browser.new_page(reduced_motion="reduce")
     page.goto(f"{address}/{name}", wait_until="networkidle")
     page.evaluate("() => window.MathJax?.startup?.promise")
     page.evaluate(UNFOLD)
     found = {}
-    for scheme, width, rules in (("light", 1280, ()), ("dark", 400, ("color-contrast", "scrollable-region-focusable"))):
+    for scheme, width, rules in (
+        ("light", 1280, ()),
+        ("dark", 400, ("color-contrast", "scrollable-region-focusable")),
+    ):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_selector(f"html[data-theme={scheme}]")
@@ -100,7 +112,10 @@ def test_axe_finds_nothing_grave(name, address, browser):
 def test_a_page_is_light(name):
     """With the pictures that it shows; scripts and fonts are the same for all."""
     page = SITE / name
-    pictures = {page.parent / found for found in re.findall(r'src="([^":]*_images/[^"]+)"', page.read_text("utf8"))}
+    pictures = {
+        page.parent / found
+        for found in re.findall(r'src="([^":]*_images/[^"]+)"', page.read_text("utf8"))
+    }
     assert sum(path.stat().st_size for path in (page, *pictures)) <= 1.5e6
 
 
@@ -110,6 +125,8 @@ LAB = [SITE / "_static" / name for name in ("lab/data", "vendor/onnxruntime", "v
 
 def test_the_whole_site_is_small():
     sizes = {path: path.stat().st_size for path in SITE.rglob("*") if path.is_file()}
-    lab = sum(size for path, size in sizes.items() if any(path.is_relative_to(folder) for folder in LAB))
+    lab = sum(
+        size for path, size in sizes.items() if any(path.is_relative_to(folder) for folder in LAB)
+    )
     assert sum(sizes.values()) - lab <= 40e6
     assert lab <= 70e6

@@ -1,4 +1,6 @@
-"""Photographs: deterministic, aligned, landmarks, skin and light where they belong, one person in different light."""
+"""Photographs: deterministic, aligned, landmarks, skin and light where they belong, one person in
+different light.
+"""
 
 from dataclasses import replace
 
@@ -7,9 +9,11 @@ import pytest
 import torch
 from skimage.transform import SimilarityTransform
 
-from mofa_lib.alignment import five_point_template, five_points
-from mofa_lib.atlas import CLOTH, FRAMES, HAIR, HAT, MOUTH, TEETH
-from mofa_lib.studio import BARE, Photographs, Studio
+from mofa_lib.alignment import five_point_template
+from mofa_lib.faces import five_points
+from mofa_lib.studio import Studio
+from mofa_lib.studio.atlas import CLOTH, FRAMES, HAIR, HAT, MOUTH, TEETH
+from mofa_lib.studio.photographer import BARE, Photographs
 
 SIZE = 64
 
@@ -34,7 +38,7 @@ def rngs(*seeds):
 
 
 def shoot(studio, person, *seeds, size=SIZE) -> Photographs:
-    return studio.photograph(person, rngs(*seeds), five_point_template(size), size)
+    return studio.photograph(person, rngs(*seeds), size)
 
 
 def test_a_seed_is_a_photograph(studio, people):
@@ -48,7 +52,9 @@ def test_a_seed_is_a_photograph(studio, people):
 
 
 def test_photographs_are_aligned_up_to_a_detector_s_errors(studio, people):
-    """The five points lie near the template; what remains is noise and pose, not scale, turn or shift."""
+    """The five points lie near the template; what remains is noise and pose, not scale, turn or
+    shift.
+    """
     template = five_point_template(SIZE)
     for person in people:
         for marks in shoot(studio, person, *range(6)).landmarks:
@@ -60,7 +66,9 @@ def test_photographs_are_aligned_up_to_a_detector_s_errors(studio, people):
 
 @pytest.mark.parametrize("mark", [30, 8, 48, 54])
 def test_landmarks_are_where_the_picture_shows_them(plain, mark):
-    """Two photographs that differ only in the colour around one landmark differ around that landmark."""
+    """Two photographs that differ only in the colour around one landmark differ around that
+    landmark.
+    """
     person = plain.person(np.random.default_rng(1))
     texels = plain.painter.atlas.texels
     vertex = plain.shapes.mean.numpy()[int(plain.shapes.landmarks[mark])]
@@ -81,7 +89,9 @@ def test_skin_is_where_the_skin_shows(plain, monkeypatch):
     """With hair, hat and glasses on: pixels that change when all bare skin is painted are the mask."""
     monkeypatch.setattr(plain, "plain", False)
     dressed = [plain.person(np.random.default_rng(seed)) for seed in range(30)]
-    wearer = next(p for p in dressed if p.outfit.attributes["glasses"] and p.outfit.thickness.max() > 3)
+    wearer = next(
+        p for p in dressed if p.outfit.attributes["glasses"] and p.outfit.thickness.max() > 3
+    )
     monkeypatch.setattr(plain, "plain", True)  # even light, a grey wall, a perfect camera
     pictures = []
     for colour in (0.0, 1.0):
@@ -102,7 +112,11 @@ def test_things_in_front_hide_the_skin(studio, people, monkeypatch):
     import mofa_lib.studio as module
 
     def wall(size, skin, rng):
-        return module.Thing(torch.ones(size, size), torch.zeros(size, size, 3) + torch.tensor([0.0, 0, 1]), skin_colour)
+        return module.Thing(
+            torch.ones(size, size),
+            torch.zeros(size, size, 3) + torch.tensor([0.0, 0, 1]),
+            skin_colour,
+        )
 
     skin_colour = torch.tensor([0.2, 0.4, 0.1])
     monkeypatch.setattr(module, "thing_in_front", wall)
@@ -110,11 +124,15 @@ def test_things_in_front_hide_the_skin(studio, people, monkeypatch):
     hidden = ~taken.skin.any(2).any(1)
     assert 0 < hidden.sum() < 15
     for picture in taken.images[hidden].float():
-        assert picture[1].mean() > picture[0].mean() or float(picture.std(0).mean()) < 3  # green, but in grey pictures
+        assert (
+            picture[1].mean() > picture[0].mean() or float(picture.std(0).mean()) < 3
+        )  # green, but in grey pictures
 
 
 def test_the_expression_of_a_photograph_is_known(studio, people):
-    """`face` with a shot of a fresh copy of the photograph's generator gives the vertices behind the landmarks."""
+    """`face` with a shot of a fresh copy of the photograph's generator gives the vertices behind
+    the landmarks.
+    """
     from scipy.optimize import least_squares
 
     from mofa_lib.camera import Camera, pose
@@ -124,27 +142,35 @@ def test_the_expression_of_a_photograph_is_known(studio, people):
     def misfit(parameters, vertices):
         turn, (size, *shift) = torch.from_numpy(parameters[:3])[None], parameters[3:6]
         camera = Camera(distance=1000 * parameters[6])
-        seen = camera.project(pose(vertices[None], turn, torch.zeros(1, 3).double()), SIZE)[0, :, :2]
+        seen = camera.project(pose(vertices[None], turn, torch.zeros(1, 3).double()), SIZE)[
+            0, :, :2
+        ]
         return (size * seen + torch.tensor(shift) - marks).flatten().numpy()
 
     errors = []
     for seed in (5, 6):
         shot = studio.shot(rngs(seed)[0])
         vertices = studio.face(people[2], shot)[studio.shapes.landmarks].double()
-        errors.append(np.mean(least_squares(misfit, [0, 0, 0, 1, 0, 0, 1], args=(vertices,)).fun ** 2))
+        errors.append(
+            np.mean(least_squares(misfit, [0, 0, 0, 1, 0, 0, 1], args=(vertices,)).fun ** 2)
+        )
     assert np.sqrt(errors[0]) < 0.25 and errors[1] > 4 * errors[0]
 
 
 def test_light_turns_with_the_picture(studio, people, monkeypatch):
-    """A lamp in the direction d of the camera's frame lights the turned picture from the turned direction."""
-    shot, template = studio.shot(rngs(3)[0]), five_point_template(SIZE)
+    """A lamp in the direction d of the camera's frame lights the turned picture from the turned
+    direction.
+    """
+    shot = studio.shot(rngs(3)[0])
     angle = 0.7
     turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).float()
     monkeypatch.setattr(studio, "_align", lambda *given: (1.3 * turn, torch.zeros(2), None))
-    found = studio.light(people[0], shot, template, SIZE)
+    found = studio.light(people[0], shot, SIZE)
     in_the_picture = shot.light.directions[..., :2] * torch.tensor([1.0, -1.0])  # y points down
     turned = (in_the_picture @ turn.T) * torch.tensor([1.0, -1.0])
-    expected = replace(shot.light, directions=torch.cat([turned, shot.light.directions[..., 2:]], 2)).harmonics()[0]
+    expected = replace(
+        shot.light, directions=torch.cat([turned, shot.light.directions[..., 2:]], 2)
+    ).harmonics()[0]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
 
 
@@ -152,9 +178,13 @@ def test_attributes_tell_person_outfit_and_pose(studio, people):
     shot = studio.shot(rngs(1)[0])
     for person in people:
         attributes = studio.attributes(person, shot)
-        assert set(person.head.attributes) < set(attributes) and attributes["yaw"] == float(shot.rotation[1])
+        assert set(person.head.attributes) < set(attributes) and attributes["yaw"] == float(
+            shot.rotation[1]
+        )
     tones = [(a["lightness"], a["african"]) for a in (studio.attributes(p, shot) for p in people)]
-    assert min(tones)[1] == max(tones, key=lambda t: t[1])[1]  # the darkest skin is the most african
+    assert (
+        min(tones)[1] == max(tones, key=lambda t: t[1])[1]
+    )  # the darkest skin is the most african
 
 
 def test_plain_pictures_have_no_variety(plain):

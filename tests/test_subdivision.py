@@ -1,18 +1,24 @@
-"""Four triangles from one: old vertices stay, new ones lie nearer to the smooth surface than midpoints do."""
+"""Four triangles from one: old vertices stay, new ones lie nearer to the smooth surface than
+midpoints do.
+"""
 
 import numpy as np
 import pytest
 import torch
 
 from mofa_lib import FaceCode, FaceRenderer
-from mofa_lib.lighting import vertex_normals
+from mofa_lib.mesh import vertex_normals
 from mofa_lib.subdivision import butterfly, subdivided
 
 
 def torus(rings: int, sides: int) -> tuple[np.ndarray, np.ndarray]:
     """A regular closed mesh: six triangles around every vertex."""
-    u, v = np.meshgrid(np.arange(rings) * 2 * np.pi / rings, np.arange(sides) * 2 * np.pi / sides, indexing="ij")
-    points = np.stack([(3 + np.cos(v)) * np.cos(u), (3 + np.cos(v)) * np.sin(u), np.sin(v)], -1).reshape(-1, 3)
+    u, v = np.meshgrid(
+        np.arange(rings) * 2 * np.pi / rings, np.arange(sides) * 2 * np.pi / sides, indexing="ij"
+    )
+    points = np.stack(
+        [(3 + np.cos(v)) * np.cos(u), (3 + np.cos(v)) * np.sin(u), np.sin(v)], -1
+    ).reshape(-1, 3)
     i, j = np.meshgrid(np.arange(rings), np.arange(sides), indexing="ij")
     at = lambda a, b: ((a % rings) * sides + b % sides).ravel()  # noqa: E731
     a, b, c, d = at(i, j), at(i + 1, j), at(i, j + 1), at(i + 1, j + 1)
@@ -24,7 +30,9 @@ def off_the_torus(points: np.ndarray) -> float:
 
 
 def test_new_vertices_lie_near_the_smooth_surface():
-    """Of fourth order: with half the edge length, a sixteenth of the distance; midpoints only fall to a quarter."""
+    """Of fourth order: with half the edge length, a sixteenth of the distance; midpoints only fall
+    to a quarter.
+    """
     wrong = []
     for rings in (24, 48):
         points, faces = torus(rings, rings // 2)
@@ -59,7 +67,9 @@ def test_at_a_border_new_vertices_are_midpoints():
 
 
 def test_a_fine_face_is_the_same_face(model):
-    """Same codes, same old vertices and landmarks, four times the triangles, a picture of the same face."""
+    """Same codes, same old vertices and landmarks, four times the triangles, a picture of the same
+    face.
+    """
     fine = subdivided(model)
     assert fine.sizes == model.sizes and len(fine.faces) == 4 * len(model.faces)
     z = torch.randn(2, 257, generator=torch.Generator().manual_seed(0)) * 0.5
@@ -67,7 +77,9 @@ def test_a_fine_face_is_the_same_face(model):
     coarse_code, fine_code = FaceCode.from_vector(z, model), FaceCode.from_vector(z, fine)
     count = len(model.mean_shape)
     old = fine.vertices(fine_code.shape, fine_code.expression)[:, :count]
-    torch.testing.assert_close(old, model.vertices(coarse_code.shape, coarse_code.expression), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        old, model.vertices(coarse_code.shape, coarse_code.expression), atol=1e-3, rtol=0
+    )
     one, two = FaceRenderer(model, 112)(coarse_code), FaceRenderer(fine, 112)(fine_code)
     torch.testing.assert_close(one.landmarks, two.landmarks, atol=1e-3, rtol=0)
     both = (one.mask * two.mask)[:, 0] > 0
@@ -84,6 +96,12 @@ def test_a_fine_face_is_rounder(model):
             torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), dim=1
         )
         smooth = vertex_normals(m.mean_shape[None], m.faces)[0][m.faces].mean(1)
-        return (normals * torch.nn.functional.normalize(smooth, dim=1)).sum(1).clamp(-1, 1).acos().median()
+        return (
+            (normals * torch.nn.functional.normalize(smooth, dim=1))
+            .sum(1)
+            .clamp(-1, 1)
+            .acos()
+            .median()
+        )
 
     assert angle(subdivided(model)) < 0.65 * angle(model)

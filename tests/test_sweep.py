@@ -1,4 +1,6 @@
-"""A sweep makes each run once, goes on after an interruption, and refuses what is wrong before the first run."""
+"""A sweep makes each run once, goes on after an interruption, and refuses what is wrong before the
+first run.
+"""
 
 import csv
 import json
@@ -33,7 +35,9 @@ if a:
 
 def write_notebook(path: Path, *sources: str) -> Path:
     notebook = nbformat.v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        }
     )
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in sources]
     notebook.cells[0].metadata["tags"] = ["parameters"]
@@ -48,7 +52,9 @@ def notebook(tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The parameters of the runs that papermill was asked for; nothing is run, `found.json` is written at once."""
+    """The parameters of the runs that papermill was asked for; nothing is run, `found.json` is
+    written at once.
+    """
     runs = []
 
     def instead(notebook, unfinished, parameters, **options):
@@ -86,14 +92,22 @@ def test_a_sweep_goes_on_where_it_was_interrupted(notebook, tmp_path, monkeypatc
     table = Path(capsys.readouterr().out.splitlines()[-1])
     assert table.parent == tmp_path / "sweep"
     assert read(table) == [
-        {"a": a, "b": "0.5", "found.product": product, "found.both.0": a, "found.both.1.loud": "False"}
+        {
+            "a": a,
+            "b": "0.5",
+            "found.product": product,
+            "found.both.0": a,
+            "found.both.1.loud": "False",
+        }
         for a, product in (("2", "1.0"), ("3", "1.5"))
     ]
 
 
 def test_a_run_with_an_error_is_named_and_made_again(notebook, tmp_path):
     for _ in range(2):
-        with pytest.raises(SystemExit, match=r"The run a=13 stopped: ValueError: Thirteen! See .*unfinished.ipynb"):
+        with pytest.raises(
+            SystemExit, match=r"The run a=13 stopped: ValueError: Thirteen! See .*unfinished.ipynb"
+        ):
             main([str(notebook), str(tmp_path / "sweep"), "-p", "a", "13"])
     with pytest.raises(ValueError, match=r"tiny.ipynb wrote no JSON to .*a=0;"):
         sweep(notebook, tmp_path / "sweep", {"a": [0]})
@@ -103,7 +117,9 @@ def test_each_combination_runs_once_with_the_right_types(notebook, tmp_path, ask
     main([str(notebook), str(tmp_path / "sweep"), *"-p b 1 0.5 1.0 -p loud true False".split()])
     assert asked == [{"b": b, "loud": loud} for b in (1.0, 0.5) for loud in (True, False)]
     assert all(type(run["b"]) is float for run in asked)
-    more = sweep(notebook, tmp_path / "sweep", {"b": [0.5, 2], "loud": [True]})  # only one of them is new
+    more = sweep(
+        notebook, tmp_path / "sweep", {"b": [0.5, 2], "loud": [True]}
+    )  # only one of them is new
     assert asked[4:] == [{"b": 2.0, "loud": True}]
     assert [row["found.number"] for row in read(more)] == ["3", "5"]
 
@@ -112,7 +128,9 @@ def test_runs_of_something_else_are_not_mixed(notebook, tmp_path, asked, monkeyp
     sweep(notebook, tmp_path / "sweep", {"a": [1]})
     with monkeypatch.context() as other:
         other.setenv("MOFA_PROFILE", "paper")
-        with pytest.raises(ValueError, match="holds runs of another notebook, library or MOFA_PROFILE: delete it"):
+        with pytest.raises(
+            ValueError, match="holds runs of another notebook, library or MOFA_PROFILE: delete it"
+        ):
             sweep(notebook, tmp_path / "sweep", {"a": [1, 2]})
     write_notebook(notebook, PARAMETERS, WORK + "# changed")
     with pytest.raises(ValueError, match="holds runs of another notebook"):
@@ -141,14 +159,19 @@ def test_a_notebook_that_cannot_be_swept_is_refused(tmp_path, asked):
     with pytest.raises(ValueError, match="There is no notebook"):
         sweep(tmp_path / "none.ipynb", tmp_path / "sweep", {"a": [1]})
     silent = write_notebook(tmp_path / "silent.ipynb", "a: int = 1", "print(a)")
-    with pytest.raises(ValueError, match="silent.ipynb has no parameter out, a folder for its numbers"):
+    with pytest.raises(
+        ValueError, match="silent.ipynb has no parameter out, a folder for its numbers"
+    ):
         sweep(silent, tmp_path / "sweep", {"a": [1]})
     assert not asked
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [("-p epsilon 0.1 1.5", "epsilon must be a number from"), ("-p profile tpu", "There is no profile 'tpu'")],
+    [
+        ("-p epsilon 0.1 1.5", "epsilon must be a number from"),
+        ("-p profile tpu", "There is no profile 'tpu'"),
+    ],
 )
 def test_a_chapter_s_own_bounds_are_asked_first(tmp_path, asked, options, message):
     with pytest.raises(SystemExit, match=message):

@@ -1,4 +1,4 @@
-"""The training loop: batches by step, resuming, and the chain from pictures to weights that can be loaded."""
+"""The training: batches by step, resuming, and the chain from pictures to weights that load."""
 
 import csv
 from dataclasses import asdict, replace
@@ -16,29 +16,31 @@ from mofa_lib import (
     load_detector,
     load_morphable_model,
     load_pretrained,
-    losses,
     profiles,
-    tasks,
-    training,
 )
-from mofa_lib.alignment import five_points
 from mofa_lib.artifacts import load_tensors, load_weights, save_tensors, weights_paths
-from mofa_lib.batches import Codes, Pictures, StepSampler, mirrored
 from mofa_lib.camera import Camera
 from mofa_lib.detector import reconstruction_loss
+from mofa_lib.faces import five_points, mirrored
 from mofa_lib.identity import CodeTrunk, IdentityClassifier, load_identity
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.morphable import MorphableModel
-from mofa_lib.objectives import DetectorObjective, IdentityObjective, MoFAObjective, Objective
-from mofa_lib.tasks import Task, encode_all, make_task
-from mofa_lib.training import main, train
+from mofa_lib.training import command, loop, losses, main, tasks, train
+from mofa_lib.training.batches import Batch, Codes, Pictures, StepSampler
+from mofa_lib.training.objectives import (
+    DetectorObjective,
+    IdentityObjective,
+    MoFAObjective,
+    Objective,
+)
+from mofa_lib.training.tasks import Task, encode_all, make_task
 
 STEPS = 12
 
 
 @pytest.fixture(autouse=True)
 def frequent_checkpoints(monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 5)
 
 
 class Points(Dataset):
@@ -63,7 +65,8 @@ class Fit(Objective):
         super().__init__(network)
         self.seen = []
 
-    def forward(self, x, y):
+    def forward(self, batch):
+        x, y = batch
         if len(self.seen) == self.stop_after:
             raise KeyboardInterrupt
         self.seen.append(x)
@@ -72,13 +75,20 @@ class Fit(Objective):
 
 
 def small_task(kind: str = "adamw", stop_after: int | None = None) -> Task:
-    """A small task with the optimisers and schedules of the real ones; also with dropout and batch norm."""
+    """A small task with the real optimisers and schedules; also with dropout and batch norm."""
     torch.manual_seed(0)
     x = torch.randn(50, 3)
     network: nn.Module = nn.Linear(3, 1)
     if kind == "network":
-        layers = [nn.Unflatten(1, (1, 1, 3)), nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()]
-        network = nn.Sequential(*layers, nn.Dropout(0.3), nn.Flatten(), nn.Linear(24, 1))
+        network = nn.Sequential(
+            nn.Unflatten(1, (1, 1, 3)),
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Flatten(),
+            nn.Linear(24, 1),
+        )
     objective = Fit(network)
     objective.stop_after = stop_after
     chosen, what, rate = {
@@ -113,7 +123,8 @@ def test_the_paper_s_optimisers():
         rates.append(task.optimizer.param_groups[0]["lr"])
         task.optimizer.step()
         task.schedule.step()
-    assert rates == pytest.approx([0.05] * 4 + [0.025] * 4 + [0.0125] * 4)  # halved after each third
+    halved_after_each_third = [0.05] * 4 + [0.025] * 4 + [0.0125] * 4
+    assert rates == pytest.approx(halved_after_each_third)
 
 
 def test_training_fits(tmp_path):
@@ -135,7 +146,7 @@ def test_the_course_is_the_mean_since_the_last_entry(tmp_path):
 @pytest.mark.parametrize("kind", ["adamw", "adadelta", "sgd", "network"])
 @pytest.mark.parametrize("stop_after", [0, 3, 5, 8, 11])
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, kind, stop_after):
-    """To the last bit, with the optimiser's memory, its rates, dropout and the statistics of batch norm."""
+    """To the last bit, with the optimiser's memory, its rates, dropout and batch norm."""
     whole = small_task(kind)
     expected = train(whole, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
@@ -162,11 +173,11 @@ def test_a_run_in_small_portions_ends_as_one_that_was_not(tmp_path):
 
 @pytest.mark.parametrize("written", ["log.csv", "checkpoint.safetensors"])
 def test_a_run_may_be_cut_off_while_it_writes(tmp_path, monkeypatch, written):
-    """Before either of its two files: the log may then be ahead of the checkpoint, which is what counts."""
+    """Before either of its files: the log may then be ahead of the checkpoint, which counts."""
     whole = small_task("network")
     expected = train(whole, tmp_path / "whole")
     name = {"log.csv": "write_bytes", "checkpoint.safetensors": "save_tensors"}[written]
-    write, calls = getattr(training, name), []
+    write, calls = getattr(loop, name), []
 
     def cut(path, *rest):
         calls.append(path)
@@ -175,15 +186,17 @@ def test_a_run_may_be_cut_off_while_it_writes(tmp_path, monkeypatch, written):
             raise KeyboardInterrupt
         write(path, *rest)
 
-    monkeypatch.setattr(training, name, cut)
+    monkeypatch.setattr(loop, name, cut)
     with pytest.raises(KeyboardInterrupt):
         train(small_task("network"), tmp_path / "cut")
     monkeypatch.undo()
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 5)
     resumed = small_task("network")
     course = train(resumed, tmp_path / "cut")
-    assert same_weights(resumed, whole) and [e["step"] for e in course] == [e["step"] for e in expected]
-    assert {path.name for path in (tmp_path / "cut").iterdir()} == {"log.csv", "checkpoint.safetensors"}
+    assert same_weights(resumed, whole)
+    assert [entry["step"] for entry in course] == [entry["step"] for entry in expected]
+    files = {path.name for path in (tmp_path / "cut").iterdir()}
+    assert files == {"log.csv", "checkpoint.safetensors"}
     assert [int(row["step"]) for row in read_log(tmp_path / "cut")] == [5, 10, 12]
 
 
@@ -191,9 +204,9 @@ def test_dropout_is_another_in_every_step_and_with_every_seed(tmp_path):
     dropped = []
 
     class Dropping(Fit):
-        def forward(self, x, y):
+        def forward(self, batch):
             dropped.append(tuple((F.dropout(torch.ones(64), 0.5) > 0).tolist()))
-            return super().forward(x, y)
+            return super().forward(batch)
 
     for seed in (0, 1):
         task = small_task()
@@ -247,7 +260,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
 
 def test_batches_depend_on_the_seed_and_the_step_alone():
     whole = list(StepSampler(100, 8, 0, 10, seed=3))
-    assert whole == list(StepSampler(100, 8, 0, 4, seed=3)) + list(StepSampler(100, 8, 4, 10, seed=3))
+    beginning = list(StepSampler(100, 8, 0, 4, seed=3))
+    rest = list(StepSampler(100, 8, 4, 10, seed=3))
+    assert whole == beginning + rest
     assert whole != list(StepSampler(100, 8, 0, 10, seed=4))
     assert len(StepSampler(100, 8, 4, 10, seed=3)) == 6
     assert len({tuple(batch) for batch in whole}) == 10
@@ -262,13 +277,16 @@ def test_batches_visit_everything_alike():
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_processes_share_each_batch(processes):
     whole = list(StepSampler(100, 8, 2, 6, seed=3))
-    shares = [list(StepSampler(100, 8, 2, 6, 3, process, processes)) for process in range(processes)]
+    shares = [
+        list(StepSampler(100, 8, 2, 6, 3, process, processes)) for process in range(processes)
+    ]
     assert [sum(parts, []) for parts in zip(*shares, strict=True)] == whole
     assert {len(part) for share in shares for part in share} == {8 // processes}
 
 
 def test_a_batch_that_cannot_be_shared_is_refused():
-    with pytest.raises(ValueError, match="A batch of 5 cannot be shared by 2 processes: start another number"):
+    sentence = "A batch of 5 cannot be shared by 2 processes: start another number"
+    with pytest.raises(ValueError, match=sentence):
         StepSampler(100, 5, 0, 10, 0, 0, 2)
 
 
@@ -297,22 +315,24 @@ def test_pictures_come_in_batches(points):
     faces = FewFaces(points=points)
     images, landmarks, skin, identities = Pictures(faces).__getitems__([3, 0])
     assert images.equal(faces.images[[3, 0]]) and landmarks.equal(faces.landmarks[[3, 0]])
-    assert skin.equal(faces.bare[[3, 0]]) and identities.tolist() == [1, 0] and len(Pictures(faces)) == 12
+    assert skin.equal(faces.bare[[3, 0]]) and identities.tolist() == [1, 0]
+    assert len(Pictures(faces)) == 12
 
 
 @pytest.mark.parametrize("points", [5, 68])
 def test_after_the_pictures_come_their_mirror_images(points):
     faces = FewFaces(points=points)
     images, landmarks, skin, identities = Pictures(faces).__getitems__([3, 9])
-    assert images[1].equal(images[0].flip(2)) and skin[1].equal(skin[0].flip(1)) and identities.tolist() == [1, 1]
-    x, y = landmarks[0].unbind(1)
-    turned = {(round(faces.size - a, 3), round(b, 3)) for a, b in zip(x.tolist(), y.tolist(), strict=True)}
-    assert {(round(a, 3), round(b, 3)) for a, b in landmarks[1].tolist()} == turned  # the same places, other names
+    assert images[1].equal(images[0].flip(2)) and skin[1].equal(skin[0].flip(1))
+    assert identities.tolist() == [1, 1]
+    # The same places, other names.
+    expected = {(round(faces.size - x, 3), round(y, 3)) for x, y in landmarks[0].tolist()}
+    assert {(round(x, 3), round(y, 3)) for x, y in landmarks[1].tolist()} == expected
     assert mirrored(mirrored(landmarks, faces.size), faces.size).allclose(landmarks)
 
 
 def test_a_symmetric_face_is_its_own_mirror_image(model):
-    """The mean face, seen from the front: every point becomes the one with its name on the other side."""
+    """The mean face from the front: every point becomes the one of its name on the other side."""
     marks = Camera().project(model.mean_shape[None, model.landmarks], 112)[..., :2]
     for points in (marks, five_points(marks)):
         assert (mirrored(points, 112) - points).norm(dim=2).max() < 1.5
@@ -322,7 +342,8 @@ def test_codes_come_in_batches():
     codes = torch.randn(6, 4)
     data = Codes(FewFaces(), codes)
     batch = data.__getitems__([5, 1])
-    assert batch[0].equal(codes[[5, 1]]) and batch[2] is None and batch[3].tolist() == [2, 0] and len(data) == 6
+    assert batch.faces.equal(codes[[5, 1]]) and batch.skin is None
+    assert batch.identities.tolist() == [2, 0] and len(data) == 6
 
 
 # What is minimised
@@ -343,11 +364,12 @@ def small_mofa(tiny_model):
 
 def test_mofa_minimises_its_three_terms(small_mofa, batch):
     images, landmarks, skin, _ = batch
-    terms = MoFAObjective(small_mofa)(*batch)
+    terms = MoFAObjective(small_mofa)(batch)
     code, weights = small_mofa.encode(images), losses.LossWeights()
     rendering = small_mofa.renderer(code)
     counted = (rendering.mask[:, 0] > 0) & (skin > 0)
-    colour = torch.stack([(rendering.image - images).norm(dim=1)[b][counted[b]].mean() for b in range(4)]).mean()
+    distance = (rendering.image - images).norm(dim=1)
+    colour = torch.stack([distance[b][counted[b]].mean() for b in range(4)]).mean()
     pixels = (rendering.landmarks - landmarks).norm(dim=2).mean()
     groups = ("shape", "expression", "appearance")
     prior = sum(getattr(weights, group) * getattr(code, group).square().mean() for group in groups)
@@ -362,25 +384,32 @@ def test_mofa_minimises_its_three_terms(small_mofa, batch):
 @pytest.mark.parametrize("term", ["photometric", "landmark", "shape", "expression", "appearance"])
 def test_each_term_can_be_left_out(small_mofa, batch, term):
     """What remains is the sum of the others: the terms are linear in their weights."""
-    zeros = losses.LossWeights(0, 0, 0, 0, 0)
-    alone = MoFAObjective(small_mofa, replace(zeros, **{term: getattr(losses.LossWeights(), term)}))(*batch)["loss"]
-    without = MoFAObjective(small_mofa, replace(losses.LossWeights(), **{term: 0.0}))(*batch)["loss"]
-    torch.testing.assert_close(alone + without, MoFAObjective(small_mofa)(*batch)["loss"])
+
+    def loss(weights):
+        return MoFAObjective(small_mofa, weights)(batch)["loss"]
+
+    all_terms = losses.LossWeights()
+    none = losses.LossWeights(0, 0, 0, 0, 0)
+    alone = loss(replace(none, **{term: getattr(all_terms, term)}))
+    without = loss(replace(all_terms, **{term: 0.0}))
+    torch.testing.assert_close(alone + without, loss(all_terms))
     assert alone > 0
 
 
 def test_mofa_s_loss_stays_on_one_device(tiny_tensors, fake_gpu):
     mofa = fake_gpu.move(MoFA(MorphableModel(tiny_tensors, "tiny"), size=32).eval(), "cuda")
     with fake_gpu.mode, torch.no_grad():
-        images, skin = torch.rand(2, 3, 32, 32, device="cuda"), torch.ones(2, 32, 32, device="cuda")
+        images = torch.rand(2, 3, 32, 32, device="cuda")
+        skin = torch.ones(2, 32, 32, device="cuda")
         for points in (5, 68):
-            terms = MoFAObjective(mofa)(images, torch.rand(2, points, 2, device="cuda"), skin)
+            marks = torch.rand(2, points, 2, device="cuda")
+            terms = MoFAObjective(mofa)(Batch(images, marks, skin, None))
             assert {value.device.type for value in terms.values()} == {"cuda"}
 
 
 def test_the_detector_minimises_eq_2(batch):
     network = nn.Conv2d(3, 3, 1)
-    terms, drawn = DetectorObjective(network)(*batch), network(batch[0])
+    terms, drawn = DetectorObjective(network)(batch), network(batch[0])
     torch.testing.assert_close(terms["loss"], reconstruction_loss(batch[0], drawn).mean())
     torch.testing.assert_close(terms["mean_error"], (batch[0] - drawn).abs().mean())
 
@@ -388,7 +417,7 @@ def test_the_detector_minimises_eq_2(batch):
 def test_identity_minimises_cross_entropy(batch):
     classifier = IdentityClassifier(CodeTrunk(5), 2).eval()
     z = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
-    terms = IdentityObjective(classifier)(z, *batch[1:])
+    terms = IdentityObjective(classifier)(batch._replace(faces=z))
     chance = torch.softmax(classifier(z), 1)[torch.arange(4), batch[3]]
     torch.testing.assert_close(terms["loss"], -chance.log().mean())
     assert float(terms["top1"]) == float(((chance > 0.5).float()).mean())
@@ -401,14 +430,20 @@ def test_identity_minimises_cross_entropy(batch):
 def small_profile(cache, monkeypatch):
     """Profiles by the names gpu and smoke that train in a moment, without ImageNet's weights."""
     chosen = profiles.Profile(
-        "gpu", "gpu", 112, "anny", "small", "tiny", "resnet18", "table1", 2, 2, 4, 6, 5e-4, 4, 4, 1e-3, 8, 8
-    )
+        name="gpu", weights="gpu", size=112, model="anny", encoder="small", classifier="tiny",
+        detector="resnet18", autoencoder="table1", identities=2, per_identity=2, batch=4, steps=6,
+        rate=5e-4, detector_batch=4, detector_steps=4, detector_rate=1e-3, faces=8, pairs=8,
+    )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     for module in (tasks.autoencoder, tasks.detector):
         build = module.build
-        monkeypatch.setattr(module, "build", lambda chosen, pretrained=False, build=build: build(chosen))
+        monkeypatch.setattr(
+            module, "build", lambda chosen, pretrained=False, build=build: build(chosen)
+        )
     build_on_images = tasks.identity.build_on_images
-    monkeypatch.setattr(tasks.identity, "build_on_images", lambda chosen, pretrained=False: build_on_images(chosen))
+    monkeypatch.setattr(
+        tasks.identity, "build_on_images", lambda chosen, pretrained=False: build_on_images(chosen)
+    )
     return chosen
 
 
@@ -428,12 +463,14 @@ def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys)
 
 
 def test_the_linear_autoencoder_needs_no_descent(cache, small_profile, monkeypatch, capsys):
-    monkeypatch.setattr(training, "LinearAutoencoder", partial(LinearAutoencoder, latent=3))
+    monkeypatch.setattr(command, "LinearAutoencoder", partial(LinearAutoencoder, latent=3))
     main(["--what", "linear_autoencoder", "--profile", "gpu", "--seed", "3"])
     assert "linear_autoencoder_gpu-1of1" in capsys.readouterr().out
     state, metadata = load_weights("linear_autoencoder", "gpu", size=112)
-    assert state["components"].shape == (3, 9408) and metadata["data"].startswith("4 pictures of 2 people")
-    assert metadata["command"] == "python -m mofa_lib.training --what linear_autoencoder --profile gpu --seed 3"
+    assert state["components"].shape == (3, 9408)
+    assert metadata["data"].startswith("4 pictures of 2 people")
+    expected = "python -m mofa_lib.training --what linear_autoencoder --profile gpu --seed 3"
+    assert metadata["command"] == expected
     for option in (["--steps", "3"], ["--minutes", "1"], ["--further"]):
         with pytest.raises(SystemExit):
             main(["--what", "linear_autoencoder", "--profile", "gpu", *option])
@@ -449,16 +486,18 @@ def test_further_training_starts_from_the_weights_that_are_there(cache, small_pr
     main(["--what", "mofa", "--profile", "gpu"])
     before = load_weights("mofa", "gpu")[0]
     began = []
-    monkeypatch.setattr(
-        training,
-        "train",
-        lambda task, *rest: began.append(task.objective.network.state_dict()) or [{"step": task.steps, "loss": 1.0}],
-    )
+
+    def train_nothing(task, *rest):
+        began.append(task.objective.network.state_dict())
+        return [{"step": task.steps, "loss": 1.0}]
+
+    monkeypatch.setattr(command, "train", train_nothing)
     main(["--what", "mofa", "--profile", "gpu", "--further"])
     for name, value in before.items():
         torch.testing.assert_close(began[0][name].cpu(), value, atol=1e-6, rtol=0)
     metadata = load_weights("mofa", "gpu")[1]
-    assert "--further" in metadata["command"] and "--further" not in metadata["further_than"]["command"]
+    assert "--further" in metadata["command"]
+    assert "--further" not in metadata["further_than"]["command"]
 
 
 def test_further_training_trains_although_the_first_one_is_finished(cache, small_profile):
@@ -474,7 +513,9 @@ def test_fewer_steps_can_be_asked_for(cache, small_profile):
     assert metadata["steps"] == 3 and "--steps 3" in metadata["command"]
 
 
-def test_a_run_out_of_time_keeps_its_place_and_writes_weights_only_at_the_end(cache, small_profile, capsys):
+def test_a_run_out_of_time_keeps_its_place_and_writes_weights_only_at_the_end(
+    cache, small_profile, capsys
+):
     command = ["--what", "mofa", "--profile", "gpu", "--steps", "2", "--minutes", "0"]
     main(command)
     assert "after 1 of 2 steps" in capsys.readouterr().out and not weights_paths("mofa", "gpu")
@@ -483,9 +524,11 @@ def test_a_run_out_of_time_keeps_its_place_and_writes_weights_only_at_the_end(ca
 
 
 def test_the_loss_s_weights_can_be_asked_for(cache, small_profile, capsys):
-    main(["--what", "mofa", "--profile", "gpu", "--steps", "1", "--loss-weights", "landmark=0,shape=0.5"])
+    command_line = "--what mofa --profile gpu --steps 1 --loss-weights landmark=0,shape=0.5"
+    main(command_line.split())
     metadata = load_weights("mofa", "gpu")[1]
-    assert metadata["loss_weights"] == {**asdict(losses.LossWeights()), "landmark": 0.0, "shape": 0.5}
+    expected = losses.LossWeights(landmark=0.0, shape=0.5)
+    assert metadata["loss_weights"] == asdict(expected)
     assert "landmark=0.0,shape=0.5" in metadata["command"]
     for wrong in ("hair=1", "landmark", "landmark=much"):
         with pytest.raises(SystemExit):
@@ -501,7 +544,8 @@ def test_a_file_of_a_face_model_can_be_given(cache, small_profile, tmp_path, tin
         metadata = load_weights(what, "gpu")[1]
         assert metadata["model"] == load_morphable_model(tmp_path / "own.safetensors").digest
         assert "own.safetensors" in metadata["command"]
-    assert load_pretrained(replace(small_profile, model=str(tmp_path / "own.safetensors"))).model.sizes == (3, 2, 4)
+    with_own = replace(small_profile, model=str(tmp_path / "own.safetensors"))
+    assert load_pretrained(with_own).model.sizes == (3, 2, 4)
     with pytest.raises(ValueError, match="was trained for model"):
         load_pretrained("gpu")
 
@@ -510,11 +554,12 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
     """Five landmarks, and as many people as the data have."""
     photographs = FewFaces(count=10, size=112, points=5)
     asked = []
-    monkeypatch.setattr(training, "CelebA", lambda *wanted: asked.append(wanted) or photographs)
+    monkeypatch.setattr(command, "CelebA", lambda *wanted: asked.append(wanted) or photographs)
     for what in ("mofa", "identity", "face_identity", "detector"):
         main(["--what", what, "--profile", "gpu", "--steps", "1", "--celeba", "somewhere"])
         metadata = load_weights(what, "gpu")[1]
-        assert "--celeba somewhere" in metadata["command"] and "10 pictures of 5 people" in metadata["data"]
+        assert "--celeba somewhere" in metadata["command"]
+        assert "10 pictures of 5 people" in metadata["data"]
     assert asked == [("somewhere", "train", 112)] * 4
     assert load_weights("identity", "gpu")[0]["last.bias"].shape == (5,)
     assert load_weights("face_identity", "gpu")[0]["last.bias"].shape == (5,)
@@ -525,11 +570,13 @@ def test_codes_of_a_whole_data_set(cache, small_profile):
     mofa = tasks.autoencoder.build(small_profile).eval()
     nn.init.normal_(mofa.head.weight, std=0.02)
     faces = RenderedFaces("train", 3, size=112)
-    torch.testing.assert_close(encode_all(mofa, faces), mofa.encode(faces.batch(slice(0, 3))).to_vector().detach())
+    expected = mofa.encode(faces.batch(slice(0, 3))).to_vector().detach()
+    torch.testing.assert_close(encode_all(mofa, faces), expected)
 
 
 def test_other_tasks_are_refused_before_anything_is_drawn(cache, small_profile):
-    with pytest.raises(ValueError, match="nothing to train by the name 'hair': choose mofa, identity"):
+    sentence = "nothing to train by the name 'hair': choose mofa, identity"
+    with pytest.raises(ValueError, match=sentence):
         make_task("hair", small_profile)
     assert not list(cache.glob("**/*.npy"))
     with pytest.raises(SystemExit):

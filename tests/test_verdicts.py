@@ -22,7 +22,9 @@ def test_the_page_shows_all_of_them(tmp_path):
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-    text = "# All\n\n```{verdict-count}\n```\n\n" + "".join(f"```{{verdicts}} {x}\n```\n\n" for x in verdicts.JUDGED)
+    text = "# All\n\n```{verdict-count}\n```\n\n" + "".join(
+        f"```{{verdicts}} {x}\n```\n\n" for x in verdicts.JUDGED
+    )
     (tmp_path / "index.md").write_text(text, encoding="utf8")
     settings = {"extensions": ["myst_parser", "verdicts"]}
     with patch_docutils(str(tmp_path)), docutils_namespace():
@@ -33,5 +35,7 @@ def test_the_page_shows_all_of_them(tmp_path):
     page = re.sub(r"\s+", " ", (tmp_path / "out" / "index.txt").read_text(encoding="utf8"))
     words = Counter(row["verdict"] for name in verdicts.JUDGED for row in verdicts.rows(name))
     assert f"{words.total()} verdicts:" in page
-    assert {word: page.count(f"**{word}**") for word in WORDS} == {word: words[word] for word in WORDS}
+    assert {word: page.count(f"**{word}**") for word in WORDS} == {
+        word: words[word] for word in WORDS
+    }
     assert all(load_result(name)["command"] in page for name in verdicts.JUDGED)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mofa_lib.atlas import COLUMNS, HAIR, ROWS
-from mofa_lib.wardrobe import GLASSES, PARTS, Wardrobe, grid_surface
+from mofa_lib.studio.atlas import COLUMNS, HAIR, ROWS
+from mofa_lib.studio.wardrobe import GLASSES, PARTS, Wardrobe, grid_surface
 
 HAIR_COLOUR = np.array([0.2, 0.1, 0.05])
 
@@ -27,14 +27,18 @@ def dressed(shapes):
 def test_a_grid_is_seen_from_both_sides():
     faces, places = grid_surface(4, 3, HAIR)
     right, up = np.meshgrid(np.arange(4.0), np.arange(3.0), indexing="ij")
-    points = torch.from_numpy(np.stack([right, -up, 0 * up], -1).reshape(-1, 3)).float().repeat(2, 1)
+    points = (
+        torch.from_numpy(np.stack([right, -up, 0 * up], -1).reshape(-1, 3)).float().repeat(2, 1)
+    )
     a, b, c = (points[faces[:, k]] for k in range(3))
     normals, half = torch.linalg.cross(b - a, c - a), len(faces) // 2
     torch.testing.assert_close(normals[half:], -normals[:half])
     assert half == 2 * 3 * 2 and faces.max() == 2 * 4 * 3 - 1
     assert faces[:half].max() < 12 <= faces[half:].min()  # each side has its own vertices
     texels = places * torch.tensor([COLUMNS, ROWS])
-    torch.testing.assert_close(texels[:half], texels[half:].flip(1))  # both show the same piece of the patch
+    torch.testing.assert_close(
+        texels[:half], texels[half:].flip(1)
+    )  # both show the same piece of the patch
     down, across = HAIR
     assert across.start < texels[..., 0].min() and texels[..., 0].max() < across.stop
     assert down.start < texels[..., 1].min() and texels[..., 1].max() < down.stop
@@ -76,7 +80,10 @@ def test_hair_grows_on_the_scalp_and_leaves_the_face_free(dressed, shapes):
     below_brows = face & (points[:, 1] < 40)
     for _, outfit in dressed:
         assert (outfit.thickness >= 0).all() and outfit.thickness.max() < 90
-        assert outfit.hair[below_brows].mean() < 0.02 and outfit.hat[below_brows & (points[:, 2] > 25)].max() < 0.1
+        assert (
+            outfit.hair[below_brows].mean() < 0.02
+            and outfit.hat[below_brows & (points[:, 2] > 25)].max() < 0.1
+        )
         assert outfit.thickness[below_brows & (points[:, 2] > 25)].max() < 0.5
     kinds = [outfit.thickness.max() for _, outfit in dressed]
     assert min(kinds) == 0 and max(kinds) > 15
@@ -91,10 +98,17 @@ def test_attributes_say_what_is_worn(dressed):
             "long_hair": float("curtain" in outfit.parts),
         }
     assert 3 < sum(outfit.attributes["hat"] for _, outfit in dressed) < 40
-    assert not any({"scarf", "curtain"} <= set(outfit.parts) for _, outfit in dressed)  # a scarf hides the hair
+    assert not any(
+        {"scarf", "curtain"} <= set(outfit.parts) for _, outfit in dressed
+    )  # a scarf hides the hair
 
 
 def test_a_person_without_an_outfit_keeps_the_teeth(dressed):
     bare = dressed[0][1].nothing()
-    assert set(bare.parts) == {"teeth"} and not bare.thickness.any() and not bare.hair.any() and not bare.hat.any()
+    assert (
+        set(bare.parts) == {"teeth"}
+        and not bare.thickness.any()
+        and not bare.hair.any()
+        and not bare.hat.any()
+    )
     assert replace(bare, parts={}).attributes["glasses"] == 0

@@ -1,4 +1,7 @@
-"""The lab's graphs against PyTorch. They are exported in a process of their own, without the checks of types."""
+"""The lab's graphs against PyTorch.
+
+They are exported in a process of their own, without the checks of types.
+"""
 
 import base64
 import io
@@ -15,7 +18,8 @@ from PIL import Image
 from mofa_lib import load_detector, load_pretrained
 from mofa_lib.artifacts import save_json
 from mofa_lib.attack import CodeDistance, LatentAttack, quantize
-from mofa_lib.web import FORMAT, PEOPLE, RATE, STEPS, verify_run
+from mofa_lib.web import verify_run
+from mofa_lib.web.lab import FORMAT, PEOPLE, RATE, STEPS
 
 BOUND = 4 / 255
 
@@ -58,15 +62,18 @@ def run(graph, **inputs):
 def beginning(image, target, weights, bound=BOUND, clip_inside=0):
     zeros = torch.zeros_like(image)
     return {
-        "image": image, "u": zeros, "moment1": zeros, "moment2": zeros, "step": [0], "target": target,
-        "bound": [bound], "rate": [RATE], "weights": weights, "clip_inside": [clip_inside],
+        "image": image, "u": zeros, "moment1": zeros, "moment2": zeros, "step": [0],
+        "target": target, "bound": [bound], "rate": [RATE], "weights": weights,
+        "clip_inside": [clip_inside],
     }  # fmt: skip
 
 
 def step(graph, inputs):
     found = run(graph, **inputs)
-    following = {name.removeprefix("next_"): value for name, value in found.items() if name.startswith("next_")}
-    return found, inputs | following | {"step": [inputs["step"][0] + 1]}
+    following = inputs | {"step": [inputs["step"][0] + 1]}
+    for name in ("u", "moment1", "moment2"):
+        following[name] = found[f"next_{name}"]
+    return found, following
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +102,13 @@ def test_the_derivative_is_autograd_s(graphs, mofa, faces, weights):
     for i in range(4):
         u = torch.rand(1, 3, 112, 112, generator=torch.Generator().manual_seed(i)) - 0.5
         image = faces[i : i + 1].clamp(0.1, 0.9)
-        found = run(graphs["attack"], **beginning(image, targets[i].to_vector(), weights) | {"u": u})
+        inputs = beginning(image, targets[i].to_vector(), weights)
+        moment = run(graphs["attack"], **inputs | {"u": u})["next_moment1"]
         u.requires_grad_()
         loss = distance(mofa.encode(image + BOUND * u), targets[i]).sum()
         (gradient,) = torch.autograd.grad(loss, u)
-        alike.append((found["next_moment1"].sign() == gradient.sign()).float().mean())
-        assert torch.nn.functional.cosine_similarity(found["next_moment1"].flatten(), gradient.flatten(), dim=0) > 0.999
+        alike.append((moment.sign() == gradient.sign()).float().mean())
+        assert torch.cosine_similarity(moment.flatten(), gradient.flatten(), dim=0) > 0.999
     assert torch.stack(alike).mean() >= 0.999
 
 
@@ -137,7 +145,9 @@ def test_heads_are_those_of_the_renderer(graphs, mofa, faces):
     corners = mofa.model.faces[seen.clamp(min=0)]
     colours = (found["colours"][corners] * rendering.fragments.barycentric[0][..., None]).sum(2)
     there = seen >= 0
-    torch.testing.assert_close(colours[there], rendering.image[0].permute(1, 2, 0)[there], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        colours[there], rendering.image[0].permute(1, 2, 0)[there], atol=1e-4, rtol=1e-4
+    )
 
 
 @torch.no_grad()
@@ -220,13 +230,13 @@ def test_a_file_that_is_no_json_is_refused(tmp_path):
 
 
 def test_codes_of_one_coordinate_move_one_group(graphs, mofa, faces, weights, about):
-    """A closed form: at the target but for one coordinate, one term is λσ/n times the difference."""
+    """Closed form: at the target but for one coordinate, one term is λσ/n times the difference."""
     code = mofa.encode(faces[:1])
     moved = code.to_vector().clone()
     moved[0, 200] += 0.5
     found = run(graphs["attack"], **beginning(faces[:1], moved, weights))
     names = [group["name"] for group in about["groups"]]
+    terms = dict(zip(names, found["terms"].tolist(), strict=True))
     expected = 0.5 * float(mofa.model.appearance_sigma[200 - 144]) / 80
-    assert float(found["terms"][names.index("appearance")]) == pytest.approx(expected, rel=1e-3)
-    others = [value for name, value in zip(names, found["terms"].tolist(), strict=True) if name != "appearance"]
-    assert max(others) < 1e-4
+    assert terms.pop("appearance") == pytest.approx(expected, rel=1e-3)
+    assert max(terms.values()) < 1e-4

@@ -1,6 +1,8 @@
-"""What the library says about itself: public names, signatures and docstrings, read off its source, never imported.
+"""What the library says about itself: public names, signatures and docstrings, read off its source,
+never imported.
 
-Public is what has no underscore before its name. The docstrings are Google's kind, written in Markdown.
+Public is what has no underscore before its name. The docstrings are Google's kind, written in
+Markdown.
 """
 
 import ast
@@ -83,7 +85,9 @@ def derived_in(entry: Entry) -> set[int]:
 def sections(doc: str) -> dict[str, str]:
     """The parts of a docstring: its prose under "", the others under the words that open them."""
     prose, *rest = re.split(rf"^({'|'.join(SECTIONS)}):", doc, flags=re.MULTILINE)
-    return {"": prose.strip()} | dict(zip(rest[::2], map(inspect.cleandoc, rest[1::2]), strict=True))
+    return {"": prose.strip()} | dict(
+        zip(rest[::2], map(inspect.cleandoc, rest[1::2]), strict=True)
+    )
 
 
 def items(section: str) -> dict[str, str]:
@@ -98,7 +102,9 @@ def _module(path: Path, name: str) -> Entry:
     constants = {ast.unparse(node.targets[0]): node.value for node in assigned}
     for arguments in ast.walk(tree):  # a default shows its value, not the name of a constant
         if isinstance(arguments, ast.arguments):
-            arguments.defaults = [constants.get(ast.unparse(default), default) for default in arguments.defaults]
+            arguments.defaults = [
+                constants.get(ast.unparse(default), default) for default in arguments.defaults
+            ]
     return Entry("module", name, _doc(tree), members=_members(tree, name))
 
 
@@ -108,13 +114,22 @@ def _members(node: ast.Module | ast.ClassDef, name: str) -> list[Entry]:
         child for child in node.body
         if type(child) in makers and (not child.name.startswith("_") or child.name in CALLED)
     ]  # fmt: skip
-    return [makers[type(child)](child, f"{name}.{child.name}", isinstance(node, ast.ClassDef)) for child in public]
+    return [
+        makers[type(child)](child, f"{name}.{child.name}", isinstance(node, ast.ClassDef))
+        for child in public
+    ]
 
 
 def _class(node: ast.ClassDef, name: str, inside: bool) -> Entry:
-    constructor = [child for child in node.body if isinstance(child, ast.FunctionDef) and child.name == "__init__"]
+    constructor = [
+        child
+        for child in node.body
+        if isinstance(child, ast.FunctionDef) and child.name == "__init__"
+    ]
     parameters = _parameters(constructor[0].args)[1:] if constructor else _fields(node)
-    return Entry("class", name, _doc(node), parameters, members=_members(node, name), prefix="class ")
+    return Entry(
+        "class", name, _doc(node), parameters, members=_members(node, name), prefix="class "
+    )
 
 
 def _function(node: ast.FunctionDef, name: str, inside: bool) -> Entry:

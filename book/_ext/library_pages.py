@@ -1,11 +1,12 @@
-"""Sphinx extension: the reference pages of the library, made from its docstrings, with links to the chapters and back.
+"""Sphinx extension: the reference pages of the library, made from its docstrings, with links to the
+chapters and back.
 
     ```{library} attack adapters
     ```
 
-makes a section for each of these modules. `{library-names}` makes a table of what `from mofa_lib import …` knows. The
-box at the top of a chapter gets a line "In the library" with whatever says in its docstring that this chapter derives
-or uses it.
+makes a section for each of these modules. `{library-names}` makes a table of what `from mofa_lib
+import …` knows. The box at the top of a chapter gets a line "In the library" with whatever says in
+its docstring that this chapter derives or uses it.
 """
 
 import json
@@ -19,7 +20,13 @@ from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 BOOK = LIBRARY.parent / "book"
-FIELDS = {"Args": "Arguments", "Attributes": "Attributes", "Returns": "Returns", "Raises": "Raises", "Source": "Source"}
+FIELDS = {
+    "Args": "Arguments",
+    "Attributes": "Attributes",
+    "Returns": "Returns",
+    "Raises": "Raises",
+    "Source": "Source",
+}
 CODE = re.compile(r"(`+[^`]+`+)")
 WIDE = 64  # characters of a signature beyond which every parameter gets a line
 
@@ -28,8 +35,12 @@ library = cache(read_library)
 
 @cache
 def names() -> dict[str, Entry]:
-    """Modules and their classes and functions by full name, the only ones that a docstring can link to."""
-    return {entry.name: entry for module in library().values() for entry in (module, *module.members)}
+    """Modules and their classes and functions by full name, the only ones that a docstring can link
+    to.
+    """
+    return {
+        entry.name: entry for module in library().values() for entry in (module, *module.members)
+    }
 
 
 @cache
@@ -48,7 +59,9 @@ def link_chapters(text: str) -> str:
     def link(mention: re.Match) -> str:
         if mention[1].isdecimal():
             return f"{{ref}}`{mention[0]} <{labels()[int(mention[1])]}>`"
-        return re.sub(r"\d+", lambda number: f"{{ref}}`{number[0]} <{labels()[int(number[0])]}>`", mention[0])
+        return re.sub(
+            r"\d+", lambda number: f"{{ref}}`{number[0]} <{labels()[int(number[0])]}>`", mention[0]
+        )
 
     return re.sub(CHAPTERS, link, text)
 
@@ -61,7 +74,10 @@ def target(name: str, entry: Entry, module: Entry) -> str | None:
     own = {parameter.partition(":")[0] for parameter in entry.parameters or ()}
     if name in own:
         return None
-    local, outside = f"{module.name}.{name}", [full for full in names() if full.endswith(f".{name}")]
+    local, outside = (
+        f"{module.name}.{name}",
+        [full for full in names() if full.endswith(f".{name}")],
+    )
     if local in names():
         return local
     sure = "." in name or "_" in name or name[0].isupper()
@@ -69,9 +85,13 @@ def target(name: str, entry: Entry, module: Entry) -> str | None:
 
 
 def to_myst(text: str, entry: Entry, module: Entry) -> str:
-    """A docstring's Markdown with links to chapters and to other entries; indented code stays as it is."""
+    """A docstring's Markdown with links to chapters and to other entries; indented code stays as it
+    is.
+    """
     return "\n".join(
-        line if line.startswith("    ") else "".join(_linked(part, entry, module) for part in CODE.split(line))
+        line
+        if line.startswith("    ")
+        else "".join(_linked(part, entry, module) for part in CODE.split(line))
         for line in text.splitlines()
     )
 
@@ -94,7 +114,9 @@ def reference(full: str, shown: str) -> addnodes.pending_xref:
 
 
 class Library(SphinxDirective):
-    """The sections of some modules: what the module says, then its classes and functions in their order."""
+    """The sections of some modules: what the module says, then its classes and functions in their
+    order.
+    """
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -104,7 +126,9 @@ class Library(SphinxDirective):
 
     def _module(self, module: Entry) -> nodes.section:
         self.env.note_dependency(str(LIBRARY / f"{module.short}.py"))
-        section = nodes.section("", nodes.title("", "", nodes.literal("", module.name)), ids=[f"module-{module.name}"])
+        section = nodes.section(
+            "", nodes.title("", "", nodes.literal("", module.name)), ids=[f"module-{module.name}"]
+        )
         self.set_source_info(section)
         domain = self.env.get_domain("py")
         domain.note_module(module.name, section["ids"][0], module.doc.partition("\n")[0], "", False)
@@ -119,11 +143,21 @@ class Library(SphinxDirective):
         said = sections(entry.doc)
         self._say(said.pop(""), entry, module, content)
         if said:
-            content += nodes.field_list("", *(self._field(name, said[name], entry, module) for name in said))
+            content += nodes.field_list(
+                "", *(self._field(name, said[name], entry, module) for name in said)
+            )
         content += [self._entry(member, module) for member in entry.members]
-        self.env.get_domain("py").note_object(entry.name, entry.kind, entry.name, location=signature)
+        self.env.get_domain("py").note_object(
+            entry.name, entry.kind, entry.name, location=signature
+        )
         return addnodes.desc(
-            "", signature, content, domain="py", objtype=entry.kind, desctype=entry.kind, classes=["py", entry.kind]
+            "",
+            signature,
+            content,
+            domain="py",
+            objtype=entry.kind,
+            desctype=entry.kind,
+            classes=["py", entry.kind],
         )
 
     def _signature(self, entry: Entry, module: Entry) -> addnodes.desc_signature:
@@ -158,7 +192,11 @@ class Library(SphinxDirective):
         """An annotation with the default behind it, in which the library's classes are links."""
         full = {entry.short: name for name, entry in names().items() if entry.kind == "class"}
         words = re.split(r"\b(" + "|".join(full) + r")\b", text)
-        return [reference(full[word], word) if word in full else nodes.Text(word) for word in words if word]
+        return [
+            reference(full[word], word) if word in full else nodes.Text(word)
+            for word in words
+            if word
+        ]
 
     def _chapters(self, chapters: set[int]) -> list[nodes.Node]:
         """Links to the chapters behind an entry, at the end of its signature."""
@@ -172,7 +210,12 @@ class Library(SphinxDirective):
     def _field(self, name: str, text: str, entry: Entry, module: Entry) -> nodes.field:
         body = nodes.field_body()
         listed = items(text) if name in ("Args", "Attributes", "Raises") else {}
-        self._say("\n".join(f"- `{item}`: {said}" for item, said in listed.items()) or text, entry, module, body)
+        self._say(
+            "\n".join(f"- `{item}`: {said}" for item, said in listed.items()) or text,
+            entry,
+            module,
+            body,
+        )
         return nodes.field("", nodes.field_name("", FIELDS[name]), body)
 
     def _say(self, text: str, entry: Entry, module: Entry, node: nodes.Element) -> None:

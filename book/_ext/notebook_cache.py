@@ -1,7 +1,9 @@
-"""Sphinx extension: run a notebook again when the library, the pinned versions or the profile changed.
+"""Sphinx extension: run a notebook again when the library, the pinned versions or the profile
+changed.
 
-jupyter-cache looks only at a notebook's own code. Here the folder of the cache carries a digest of all else that an
-output depends on. Sphinx reads every page again when the folder's name changes, so no stale page survives either.
+jupyter-cache looks only at a notebook's own code. Here the folder of the cache carries a digest of
+all else that an output depends on. Sphinx reads every page again when the folder's name changes, so
+no stale page survives either.
 """
 
 import hashlib
@@ -31,6 +33,7 @@ def choose_folder(app, config):
 
 
 def setup(app):
-    # Before myst-nb reads its configuration (at builder-inited) and Sphinx compares it with the last build's.
+    # Before myst-nb reads its configuration (at builder-inited) and Sphinx compares it with the
+    # last build's.
     app.connect("config-inited", choose_folder)
     return {"version": "0.1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,9 +1,9 @@
 """Prints the built site as one PDF, _build/book.pdf: what `make pdf` runs after `make book`.
 
-The articles of all pages, in the order of _toc.yml, become one document, so that links between chapters work in the
-PDF, too. Chromium prints it twice: only after the first time is it known on which page a chapter begins. Left out are
-what needs a click (the code that the site folds away) and what moves: a head is printed as its still picture, a
-flipbook as the page it starts with.
+The articles of all pages, in the order of _toc.yml, become one document, so that links between
+chapters work in the PDF, too. Chromium prints it twice: only after the first time is it known on
+which page a chapter begins. Left out are what needs a click (the code that the site folds away) and
+what moves: a head is printed as its still picture, a flipbook as the page it starts with.
 """
 
 import io
@@ -47,7 +47,9 @@ table { width: 100%; table-layout: auto; font-size: 0.85em; }
 
 
 def pages(toc: dict) -> list[tuple[str, list[str]]]:
-    """The parts of the book with their captions and the names of their pages; first the root, without a caption."""
+    """The parts of the book with their captions and the names of their pages; first the root,
+    without a caption.
+    """
     parts = [(part["caption"], part["chapters"]) for part in toc["parts"]]
     return [("", [toc["root"]]), *((caption, list(_names(entries))) for caption, entries in parts)]
 
@@ -59,7 +61,9 @@ def _names(entries: list[dict]):
 
 
 def article(site: Path, name: str, names: set[str]) -> Tag:
-    """What a page says, ready to stand among the others: anchors, links and pictures as seen from the site's root."""
+    """What a page says, ready to stand among the others: anchors, links and pictures as seen from
+    the site's root.
+    """
     soup = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf8"), "html.parser")
     found = soup.select_one("article.bd-article")
     for needless in found.select(".headerlink, details.hide, script"):
@@ -94,11 +98,14 @@ def _still(frame: Tag) -> Tag:
 
 
 def document(site: Path, toc: dict) -> BeautifulSoup:
-    """All articles in one document, with the site's own styles and formulas, and a table of contents."""
+    """All articles in one document, with the site's own styles and formulas, and a table of
+    contents.
+    """
     parts = pages(toc)
     names = {name for _, part in parts for name in part}
     whole = BeautifulSoup(
-        "<!doctype html><html lang='en' data-theme='light'><head></head><body></body></html>", "html.parser"
+        "<!doctype html><html lang='en' data-theme='light'><head></head><body></body></html>",
+        "html.parser",
     )
     whole.head.extend(_head(site, sorted(names)))
     contents = whole.new_tag("nav", attrs={"class": "printed-contents"})
@@ -118,16 +125,24 @@ def document(site: Path, toc: dict) -> BeautifulSoup:
 
 
 def _head(site: Path, names: list[str]) -> list[Tag]:
-    """Styles of all pages, the script of the formulas and its settings, each once; a title that is still empty."""
+    """Styles of all pages, the script of the formulas and its settings, each once; a title that is
+    still empty.
+    """
     found = {}
     for name in names:
         soup = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf8"), "html.parser")
         for tag in soup.select("link[rel=stylesheet], script"):
             for key in {"href", "src"} & set(tag.attrs):
                 tag[key] = urljoin(f"/{name}.html", tag[key]).partition("?")[0]
-            if tag.name == "link" or "mathjax" in tag.get("src", "") or "window.MathJax" in tag.text:
+            if (
+                tag.name == "link"
+                or "mathjax" in tag.get("src", "")
+                or "window.MathJax" in tag.text
+            ):
                 found[str(tag)] = tag
-    extra = BeautifulSoup(f"<meta charset='utf-8'><title></title><style>{STYLE}</style>", "html.parser")
+    extra = BeautifulSoup(
+        f"<meta charset='utf-8'><title></title><style>{STYLE}</style>", "html.parser"
+    )
     return [*found.values(), *list(extra.children)]
 
 
@@ -156,12 +171,15 @@ def print_book(site: Path = SITE, toc: Path = ROOT / "_toc.yml", path: Path = PD
         page = browser.new_page()
         page.set_default_timeout(300_000)
         page.route(
-            f"**{ADDRESS}", lambda route: route.fulfill(body=str(whole), content_type="text/html; charset=utf-8")
+            f"**{ADDRESS}",
+            lambda route: route.fulfill(body=str(whole), content_type="text/html; charset=utf-8"),
         )
         page.goto(address + ADDRESS, wait_until="networkidle")
         page.evaluate(READY)
         page.evaluate(NUMBER, page_numbers(page.pdf(prefer_css_page_size=True), whole))
-        printed = page.pdf(prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
+        printed = page.pdf(
+            prefer_css_page_size=True, print_background=True, outline=True, tagged=True
+        )
     writer = PdfWriter(clone_from=io.BytesIO(printed))
     writer.add_metadata({"/Title": whole.title.string})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,5 +196,7 @@ def page_numbers(printed: bytes, whole: BeautifulSoup) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of how Chromium counts its objects
+    logging.getLogger("pypdf").setLevel(
+        logging.ERROR
+    )  # it warns of how Chromium counts its objects
     print(f"{PDF}: {print_book()} pages")

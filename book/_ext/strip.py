@@ -1,13 +1,18 @@
-"""Strips the notebooks: no outputs, except of the cells that nbval compares (tag nbval-check-output).
+"""Strips the notebooks: no outputs, except of the cells that nbval compares (tag
+nbval-check-output).
 
-nbstripout would also take the execution count of those cells, and nbval then calls their outputs "unrun".
+nbstripout would also take the execution count of those cells, and nbval then calls their outputs
+"unrun".
 """
 
 from pathlib import Path
 
 import nbformat
 
-KEPT = {"kernelspec", "language_info"}  # of the notebook's metadata; a run adds the state of widgets, papermill's notes
+KEPT = {
+    "kernelspec",
+    "language_info",
+}  # of the notebook's metadata; a run adds the state of widgets, papermill's notes
 
 for path in sorted(Path(__file__).parents[1].glob("*.ipynb")):
     notebook = nbformat.read(path, as_version=4)

@@ -1,4 +1,5 @@
-"""Draws book/_static/teaser.png, the first picture of the README and the book, with the shipped weights.
+"""Draws book/_static/teaser.png, the first picture of the README and the book, with the shipped
+weights.
 
 python book/_ext/teaser.py
 """
@@ -17,8 +18,12 @@ SEED = 0
 def main() -> None:
     mofa = load_pretrained("cpu")
     faces = RenderedFaces("test", 40, SEED, mofa.size)
-    original, target = (faces.batch(index[:1]) for index in faces.pairs(8))  # the first pair of chapter 7
-    adversarial = quantize(LatentAttack(mofa.encode, CodeDistance(mofa.model), EPSILON)(original, target).images)
+    original, target = (
+        faces.batch(index[:1]) for index in faces.pairs(8)
+    )  # the first pair of chapter 7
+    adversarial = quantize(
+        LatentAttack(mofa.encode, CodeDistance(mofa.model), EPSILON)(original, target).images
+    )
     pictures = torch.cat([original, adversarial, target])
     with torch.no_grad():
         drawn = mofa(pictures).over(torch.ones_like(pictures))

@@ -42,7 +42,10 @@ class Verdicts(_FromResults):
     def lines(self) -> list[str]:
         result = load_result(self.arguments[0])
         table = ["| claim | paper | ours | verdict |", "|---|---|---|---|"]
-        table += ["| {claim} | {paper} | {ours} | **{verdict}** |".format(**row) for row in rows(self.arguments[0])]
+        table += [
+            "| {claim} | {paper} | {ours} | **{verdict}** |".format(**row)
+            for row in rows(self.arguments[0])
+        ]
         return [*table, "", f"n = {result['n']} pairs · {made_with(result)}"]
 
 
@@ -54,7 +57,11 @@ class VerdictCount(_FromResults):
 
     def lines(self) -> list[str]:
         words = Counter(row["verdict"] for name in JUDGED for row in rows(name))
-        return [f"{words.total()} verdicts: " + ", ".join(f"{n} *{word}*" for word, n in words.most_common()) + "."]
+        return [
+            f"{words.total()} verdicts: "
+            + ", ".join(f"{n} *{word}*" for word, n in words.most_common())
+            + "."
+        ]
 
 
 def setup(app) -> dict[str, bool]:

@@ -1,8 +1,8 @@
 """Copies the web files that the site serves itself into book/_static/vendor (ignored by git).
 
-From node_modules (pinned in package-lock.json): MathJax, RequireJS, the Jupyter widgets' html-manager, and what the lab
-runs on, onnxruntime and three.js. From the Python package k3d: its viewer, so that the viewer always fits the version
-that drew the figure.
+From node_modules (pinned in package-lock.json): MathJax, RequireJS, the Jupyter widgets'
+html-manager, and what the lab runs on, onnxruntime and three.js. From the Python package k3d: its
+viewer, so that the viewer always fits the version that drew the figure.
 """
 
 import importlib.util
@@ -21,15 +21,18 @@ WIDGETS = "@jupyter-widgets/html-manager/dist"  # the html-manager expects npm's
 # What the lab loads before it starts; its page says how much that is, and shows how much is there.
 LAB = {
     "onnxruntime/ort.wasm.min.mjs": MODULES / "onnxruntime-web/dist/ort.wasm.min.mjs",
-    "onnxruntime/ort-wasm-simd-threaded.mjs": MODULES / "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
-    "onnxruntime/ort-wasm-simd-threaded.wasm": MODULES / "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+    "onnxruntime/ort-wasm-simd-threaded.mjs": MODULES
+    / "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
+    "onnxruntime/ort-wasm-simd-threaded.wasm": MODULES
+    / "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
     "three/three.module.js": MODULES / "three/build/three.module.js",
     "three/three.core.js": MODULES / "three/build/three.core.js",
     "three/OrbitControls.js": MODULES / "three/examples/jsm/controls/OrbitControls.js",
 }
 FOLDERS = {
     "mathjax/output/chtml/fonts/woff-v2": MODULES / "mathjax/es5/output/chtml/fonts/woff-v2",
-    "mathjax/input/tex/extensions": MODULES / "mathjax/es5/input/tex/extensions",  # loaded when a page asks
+    "mathjax/input/tex/extensions": MODULES
+    / "mathjax/es5/input/tex/extensions",  # loaded when a page asks
     "mathjax/a11y": MODULES / "mathjax/es5/a11y",
     "mathjax/sre": MODULES / "mathjax/es5/sre",
 }

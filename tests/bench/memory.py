@@ -1,4 +1,5 @@
-"""Peak memory of the renderer, forward and backward, in a process of its own (Linux): prints megabytes.
+"""Peak memory of the renderer, forward and backward, in a process of its own (Linux): prints
+megabytes.
 
 python -m tests.bench.memory large
 """
@@ -13,7 +14,9 @@ from tests.bench.scenes import codes, large_model
 
 
 def main() -> None:
-    model, batch, size = (large_model(), 5, 224) if sys.argv[1] == "large" else (load_morphable_model(), 32, 112)
+    model, batch, size = (
+        (large_model(), 5, 224) if sys.argv[1] == "large" else (load_morphable_model(), 32, 112)
+    )
     renderer = FaceRenderer(model, size)
     vector = codes(model, batch).to_vector().requires_grad_()
     forget_peak()

@@ -1,4 +1,5 @@
-"""Times the library and prints a table; `make bench` runs it. Nothing here is a test: a slow machine is not an error.
+"""Times the library and prints a table; `make bench` runs it. Nothing here is a test: a slow
+machine is not an error.
 
 python -m tests.bench.run --out bench.json
 """
@@ -19,9 +20,8 @@ from art.attacks.evasion import FeatureAdversariesPyTorch
 
 from mofa_lib import CodeDistance, FaceCode, FaceRenderer, LatentAttack, MoFA, load_morphable_model
 from mofa_lib.adapters import CodeCoordinates, NearCodes, art_estimator, foolbox_model, toward_codes
-from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import save_json
-from mofa_lib.lighting import vertex_normals
+from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.raster import _visibility, rasterize
 from mofa_lib.studio import Studio
@@ -31,7 +31,9 @@ from tests.bench.scenes import codes, large_model, on_screen, subdivide
 try:
     from tests.bench.zbuffer import zbuffer
 except ModuleNotFoundError as error:
-    sys.exit(f"The benchmark compares with a compiled z-buffer, and {error.name} is missing: pip install numba.")
+    sys.exit(
+        f"The benchmark compares with a compiled z-buffer, and {error.name} is missing: pip install numba."
+    )
 
 RUNS = 15
 
@@ -46,7 +48,11 @@ def measure(function: Callable[[], object], runs: int = RUNS) -> dict[str, float
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(1000 * (time.perf_counter() - started))
-    return {"min_ms": round(min(times), 2), "median_ms": round(statistics.median(times), 2), "runs": runs}
+    return {
+        "min_ms": round(min(times), 2),
+        "median_ms": round(statistics.median(times), 2),
+        "runs": runs,
+    }
 
 
 def forward_and_backward(model: MorphableModel, batch: int, size: int) -> Callable[[], object]:
@@ -55,7 +61,9 @@ def forward_and_backward(model: MorphableModel, batch: int, size: int) -> Callab
 
     def run():
         rendering = renderer(FaceCode.from_vector(vector, model))
-        return torch.autograd.grad(rendering.image.square().mean() + rendering.landmarks.mean(), vector)
+        return torch.autograd.grad(
+            rendering.image.square().mean() + rendering.landmarks.mean(), vector
+        )
 
     return run
 
@@ -67,15 +75,23 @@ def benchmarks() -> dict[str, Callable[[], object]]:
     for name, head, batch, size in (("default", model, 8, 112), ("large", large, 5, 224)):
         screen, faces = on_screen(head, batch, size), head.faces
         arrays = screen.contiguous().numpy(), faces.numpy(), size, size
-        differ = (rasterize(screen, faces, size).face != torch.from_numpy(zbuffer(*arrays)[0])).sum()
-        print(f"{name} model: {len(faces)} triangles; rasterize and the z-buffer disagree about {differ} pixels")
+        differ = (
+            rasterize(screen, faces, size).face != torch.from_numpy(zbuffer(*arrays)[0])
+        ).sum()
+        print(
+            f"{name} model: {len(faces)} triangles; rasterize and the z-buffer disagree about {differ} pixels"
+        )
         planes, corners = screen.movedim(-1, 0).contiguous(), faces.T.contiguous()
         timed |= {
-            f"visibility alone, {batch} × {size}², {name} model": lambda p=planes, c=corners, n=size: _visibility(
-                p, c, n, n, True
+            f"visibility alone, {batch} × {size}², {name} model": lambda p=planes, c=corners, n=size: (
+                _visibility(p, c, n, n, True)
             ),
-            f"rasterize, {batch} × {size}², {name} model": lambda s=screen, f=faces, n=size: rasterize(s, f, n),
-            f"compiled z-buffer, {batch} × {size}², {name} model": lambda arrays=arrays: zbuffer(*arrays),
+            f"rasterize, {batch} × {size}², {name} model": lambda s=screen, f=faces, n=size: (
+                rasterize(s, f, n)
+            ),
+            f"compiled z-buffer, {batch} × {size}², {name} model": lambda arrays=arrays: zbuffer(
+                *arrays
+            ),
         }
     vertices = model.vertices(*(torch.randn(8, n) for n in model.sizes[:2]))
 
@@ -97,24 +113,28 @@ def benchmarks() -> dict[str, Callable[[], object]]:
     )
     arrays = images.numpy(), targets.numpy()
 
-    studio, template = Studio(), five_point_template(112)
+    studio = Studio()
     person = studio.person(np.random.default_rng(0))
     return timed | {
         "vertex normals, 8, default model": lambda: vertex_normals(vertices, model.faces),
         "renderer forward + backward, 32 × 112²": forward_and_backward(model, 32, 112),
         "renderer forward + backward, 5 × 224², large model": forward_and_backward(large, 5, 224),
         "encoder, 16 × 112², 10 bare gradients": ten_bare_gradients,
-        "latent attack, 16 × 112², 10 steps": lambda: LatentAttack(mofa.encode, distance, steps=10)(images, targets),
+        "latent attack, 16 × 112², 10 steps": lambda: LatentAttack(mofa.encode, distance, steps=10)(
+            images, targets
+        ),
         "the same through foolbox": lambda: adam(bounded, images, near, epsilons=0.05),
         "the same through ART": lambda: of_features.generate(*arrays),
         "studio, 8 pictures of one person, 112²": lambda: studio.photograph(
-            person, [np.random.default_rng(i) for i in range(8)], template, 112
+            person, [np.random.default_rng(i) for i in range(8)], 112
         ),
     }
 
 
 def sweep() -> dict[str, object]:
-    """Time of `rasterize` against triangles and covered pixels, and the plane through the origin that fits it best."""
+    """Time of `rasterize` against triangles and covered pixels, and the plane through the origin
+    that fits it best.
+    """
     model = load_morphable_model()
     vertices, faces = model.mean_shape, model.faces
     rows = []
@@ -123,9 +143,18 @@ def sweep() -> dict[str, object]:
             screen = FaceRenderer(model).camera.project(vertices.expand(4, -1, -1), size)
             found = rasterize(screen, faces, size)
             best = measure(lambda s=screen, f=faces, n=size: rasterize(s, f, n), 7)["min_ms"]
-            rows.append({"triangles": 4 * len(faces), "pixels": int((found.face >= 0).sum()), "min_ms": best})
+            rows.append(
+                {
+                    "triangles": 4 * len(faces),
+                    "pixels": int((found.face >= 0).sum()),
+                    "min_ms": best,
+                }
+            )
         vertices, faces = subdivide(vertices, faces)
-    work, times = np.array([[r["triangles"], r["pixels"]] for r in rows]), np.array([r["min_ms"] for r in rows])
+    work, times = (
+        np.array([[r["triangles"], r["pixels"]] for r in rows]),
+        np.array([r["min_ms"] for r in rows]),
+    )
     # Relative errors count, so each row is divided by its time.
     nanoseconds = 1e6 * np.linalg.lstsq(work / times[:, None], np.ones(len(rows)), rcond=None)[0]
     ratios = times / (work @ nanoseconds * 1e-6)
@@ -140,7 +169,9 @@ def sweep() -> dict[str, object]:
 def peak_memory(model: str) -> int:
     """Megabytes that the renderer, forward and backward, needs on top of the model."""
     return int(
-        subprocess.run([sys.executable, "-m", "tests.bench.memory", model], capture_output=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-m", "tests.bench.memory", model], capture_output=True, check=True
+        ).stdout
     )
 
 
@@ -162,7 +193,10 @@ def main() -> None:
     memory = {"32 × 112²": peak_memory("default"), "5 × 224², large model": peak_memory("large")}
     print(f"peak memory of the renderer, forward + backward, in MB: {memory}")
     if out:
-        save_json(out, {"machine": machine(), "figures": figures, "sweep": linear, "renderer_peak_mb": memory})
+        save_json(
+            out,
+            {"machine": machine(), "figures": figures, "sweep": linear, "renderer_peak_mb": memory},
+        )
     else:
         print(json.dumps(machine()))
 

@@ -11,7 +11,9 @@ from mofa_lib.morphable import MorphableModel
 
 def codes(model: MorphableModel, batch: int) -> FaceCode:
     """Random faces, a little turned and lit."""
-    z = 0.7 * torch.randn(batch, sum(group_sizes(model)), generator=torch.Generator().manual_seed(0))
+    z = 0.7 * torch.randn(
+        batch, sum(group_sizes(model)), generator=torch.Generator().manual_seed(0)
+    )
     z[:, -33:] *= 0.1
     return FaceCode.from_vector(z, model)
 
@@ -19,7 +21,9 @@ def codes(model: MorphableModel, batch: int) -> FaceCode:
 def on_screen(model: MorphableModel, batch: int, size: int) -> Tensor:
     """Random faces as `rasterize` takes them, (B, V, 3)."""
     code = codes(model, batch)
-    return Camera().project(pose(model.vertices(code.shape, code.expression), code.rotation, code.translation), size)
+    return Camera().project(
+        pose(model.vertices(code.shape, code.expression), code.rotation, code.translation), size
+    )
 
 
 def subdivide(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,10 +38,14 @@ def subdivide(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def large_model(triangles: int = 106_240) -> MorphableModel:
-    """The front of the default model, each triangle cut into 16: about 53 000 vertices, 80 + 64 + 80 components."""
+    """The front of the default model, each triangle cut into 16: about 53 000 vertices, 80 + 64 +
+    80 components.
+    """
     model = load_morphable_model()
     to_the_front = model.mean_shape[model.faces][..., 2].mean(1).argsort(descending=True)
-    used, faces = model.faces[to_the_front[: triangles // 16].sort().values].unique(return_inverse=True)
+    used, faces = model.faces[to_the_front[: triangles // 16].sort().values].unique(
+        return_inverse=True
+    )
     parts = {
         "mean_shape": model.mean_shape[..., None],
         "shape_basis": model.shape_basis,

@@ -14,16 +14,23 @@ import torch
 from mofa_lib import RenderedFaces
 from mofa_lib.artifacts import save_json
 from mofa_lib.profiles import PROFILES, profile
-from mofa_lib.tasks import make_task
-from mofa_lib.training import mixed_precision, train
+from mofa_lib.training import train
+from mofa_lib.training.loop import mixed_precision
+from mofa_lib.training.tasks import make_task
 from tests.bench.machine import forget_peak, machine, resident
 
-TASKS = ("mofa", "face_identity", "detector")  # `identity` trains on codes, which takes minutes anywhere
+TASKS = (
+    "mofa",
+    "face_identity",
+    "detector",
+)  # `identity` trains on codes, which takes minutes anywhere
 WARM_UP = 3  # steps
 
 
 def measure(what: str, name: str, faces: RenderedFaces, steps: int) -> dict[str, float]:
-    """Pictures a second, milliseconds a step, gigabytes at most, and hours for the profile's number of steps."""
+    """Pictures a second, milliseconds a step, gigabytes at most, and hours for the profile's number
+    of steps.
+    """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     forget_peak()
@@ -31,7 +38,11 @@ def measure(what: str, name: str, faces: RenderedFaces, steps: int) -> dict[str,
         task = make_task(what, profile(name), steps=count, faces=faces)
         with tempfile.TemporaryDirectory() as folder:
             speed = train(task, Path(folder))[-1]["images_per_s"]
-    memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 2**20 * resident("VmHWM")
+    memory = (
+        torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available()
+        else 2**20 * resident("VmHWM")
+    )
     whole = make_task(what, profile(name), faces=faces).steps
     return {
         "batch": task.batch,

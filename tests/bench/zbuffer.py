@@ -1,4 +1,6 @@
-"""The mark for `mofa_lib.raster.rasterize`: a plain z-buffer, one loop, compiled by numba for one thread."""
+"""The mark for `mofa_lib.raster.rasterize`: a plain z-buffer, one loop, compiled by numba for one
+thread.
+"""
 
 import numba
 import numpy as np
@@ -8,7 +10,8 @@ import numpy as np
 def zbuffer(
     screen: np.ndarray, faces: np.ndarray, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Visible triangle, barycentric coordinates and depth, with the conventions of `rasterize`; front faces only.
+    """Visible triangle, barycentric coordinates and depth, with the conventions of `rasterize`;
+    front faces only.
 
     Args:
         screen: (B, V, 3), float32.
@@ -21,9 +24,21 @@ def zbuffer(
     for image in range(batch):
         for index in range(len(faces)):
             a, b, c = faces[index]
-            ax, ay, az = np.float64(screen[image, a, 0]), np.float64(screen[image, a, 1]), screen[image, a, 2]
-            bx, by, bz = np.float64(screen[image, b, 0]), np.float64(screen[image, b, 1]), screen[image, b, 2]
-            cx, cy, cz = np.float64(screen[image, c, 0]), np.float64(screen[image, c, 1]), screen[image, c, 2]
+            ax, ay, az = (
+                np.float64(screen[image, a, 0]),
+                np.float64(screen[image, a, 1]),
+                screen[image, a, 2],
+            )
+            bx, by, bz = (
+                np.float64(screen[image, b, 0]),
+                np.float64(screen[image, b, 1]),
+                screen[image, b, 2],
+            )
+            cx, cy, cz = (
+                np.float64(screen[image, c, 0]),
+                np.float64(screen[image, c, 1]),
+                screen[image, c, 2],
+            )
             if (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) >= 0 or min(az, bz, cz) <= 0:
                 continue
             left = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0)

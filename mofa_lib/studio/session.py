@@ -1,47 +1,33 @@
-"""A set of photographs ordered from the studio: who comes, by which chance, drawn on every core, kept on disk."""
+"""A set of photographs ordered from the studio: who comes, by which chance, drawn on every core,
+kept on disk.
+"""
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from mofa_lib import (
-    alignment,
-    atlas,
-    camera,
-    exemplars,
-    features,
-    lighting,
-    noise,
-    raster,
-    scene,
-    skin,
-    studio,
-    wardrobe,
-)
-from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import cache_folder
-from mofa_lib.face_cache import FaceCache
-from mofa_lib.studio import Person, Studio
+from mofa_lib.studio.cache import FaceCache
+from mofa_lib.studio.photographer import Person, Photographs, Studio
+from mofa_lib.studio.recipe import recipe
 
 SPLITS = ("train", "validation", "calibration", "test")
-_DRAWING = (exemplars, atlas, noise, features, skin, wardrobe, scene, studio, raster, lighting, camera, alignment)
-_SOURCES = b"".join(Path(file).read_bytes() for file in [*(module.__file__ for module in _DRAWING), __file__])
 FEW = 400  # so few pictures are not worth the start of other processes
 
 
 @dataclass(frozen=True)
 class PhotoSession:
-    """Everything that decides a set of pictures; equal sessions give equal bytes. Attributes as in `RenderedFaces`."""
+    """Everything that decides a set of pictures; equal sessions give equal bytes. Attributes as in
+    `RenderedFaces`.
+    """
 
     split: str
     count: int
@@ -55,13 +41,15 @@ class PhotoSession:
     def cache(self) -> FaceCache:
         """Images, landmarks and skin masks on disk; its parts end with a person."""
         name = f"{self.split}-{self.count}-{self.seed}-{self.size}-{self.per_identity}-{recipe()}"
+        if self.plain:
+            name += "-plain"
         arrays = {
             "images": (np.uint8, (self.count, 3, self.size, self.size)),
             "landmarks": (np.float32, (self.count, 68, 2)),
             "skin": (np.bool_, (self.count, self.size, self.size)),
         }
         part = max(1, self.part // self.per_identity) * self.per_identity
-        return FaceCache(cache_folder() / "faces" / (name + "-plain" * self.plain), arrays, part)
+        return FaceCache(cache_folder() / "faces" / name, arrays, part)
 
     @property
     def studio(self) -> Studio:
@@ -82,7 +70,12 @@ class PhotoSession:
         if not missing:
             return
         self.cache.begin()
-        bar = tqdm(total=self.count, desc=f"rendering faces ({self.split})", unit="face", disable=self.count < 32)
+        bar = tqdm(
+            total=self.count,
+            desc=f"rendering faces ({self.split})",
+            unit="face",
+            disable=self.count < 32,
+        )
         bar.update(self.count - min(self.count, len(missing) * self.cache.part))
         if len(missing) * self.cache.part <= FEW:
             self.draw(missing, bar)
@@ -90,31 +83,47 @@ class PhotoSession:
             self._draw_on_every_core(missing, bar)
         bar.close()
         if self.cache.missing():
-            raise RuntimeError(f"Faces are not in {self.cache.folder} as they were drawn; is the disk full?")
+            raise RuntimeError(
+                f"Faces are not in {self.cache.folder} as they were drawn; is the disk full?"
+            )
 
     def draw(self, parts: list[int], bar: tqdm | None = None) -> None:
         """Draw parts, with one thread: then the bytes do not depend on the number of cores."""
-        template, threads = five_point_template(self.size), torch.get_num_threads()
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             for start in parts:
-                end, taken = min(start + self.cache.part, self.count), []
+                end = min(start + self.cache.part, self.count)
+                taken = []
                 for first in range(start, end, self.per_identity):
-                    rngs = [self.rng(index) for index in range(first, min(first + self.per_identity, end))]
+                    indices = range(first, min(first + self.per_identity, end))
                     person = self.person(first // self.per_identity)
-                    taken.append(self.studio.photograph(person, rngs, template, self.size))
+                    rngs = [self.rng(index) for index in indices]
+                    taken.append(self.studio.photograph(person, rngs, self.size))
                     if bar:
                         bar.update(len(rngs))
-                rows = {name: torch.cat([getattr(t, name) for t in taken]).numpy() for name in vars(taken[0])}
-                self.cache.write(start, **rows)
+                photographs = Photographs.joined(taken)
+                self.cache.write(
+                    start,
+                    images=photographs.images.numpy(),
+                    landmarks=photographs.landmarks.numpy(),
+                    skin=photographs.skin.numpy(),
+                )
         finally:
             torch.set_num_threads(threads)
 
     def _draw_on_every_core(self, missing: list[int], bar: tqdm) -> None:
         count = min(os.cpu_count() or 1, len(missing))
-        program = [sys.executable, "-c", "from mofa_lib.photo_session import work; work()", json.dumps(astuple(self))]
-        alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # NumPy has threads as well
-        workers = [subprocess.Popen([*program, json.dumps(missing[k::count])], env=alone) for k in range(count)]
+        call = f"from {__name__} import work; work()"
+        program = [sys.executable, "-c", call, json.dumps(asdict(self))]
+        alone = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }  # NumPy has threads as well
+        workers = [
+            subprocess.Popen([*program, json.dumps(missing[k::count])], env=alone)
+            for k in range(count)
+        ]
         try:
             while any(worker.poll() is None for worker in workers):
                 time.sleep(0.2)
@@ -125,16 +134,9 @@ class PhotoSession:
                 worker.terminate()
             ends = [worker.wait() for worker in workers]
         if any(ends):
-            raise RuntimeError("A process that rendered faces ended too early; the same call goes on where it stopped.")
-
-
-@cache
-def recipe() -> str:
-    """A short hash of all that decides how a rendered face looks: stale pictures are never read."""
-    total = hashlib.sha256(exemplars.HEADS.read_bytes())
-    total.update(_SOURCES)  # as they were when they were imported
-    total.update(five_point_template(100).numpy().tobytes())
-    return total.hexdigest()[:12]
+            raise RuntimeError(
+                "A process that rendered faces ended too early; the same call goes on where it stopped."
+            )
 
 
 @lru_cache(maxsize=2)  # all pictures of a person come one after the other
@@ -150,4 +152,4 @@ def _studio(plain: bool) -> Studio:
 def work() -> None:
     """Draw the parts that the command line names: what every core is started with."""
     session, parts = map(json.loads, sys.argv[1:])
-    PhotoSession(*session).draw(parts)
+    PhotoSession(**session).draw(parts)

@@ -1,0 +1,95 @@
+"""What a chapter begins with, the check of its parameters, and its tables in Markdown."""
+
+import ast
+import sys
+from collections.abc import Sequence
+
+import torch
+from IPython.display import Markdown
+
+from mofa_lib.profiles import Profile, profile
+
+# From and to which value a parameter may go, by its name; whole numbers where the bounds are.
+BOUNDS = {
+    "seed": (0, 2**31),
+    "epsilon": (0.0, 1.0),
+    "cap": (0.001, 1.0),
+    "steps": (1, 100_000),
+    "pairs": (2, 10_000),
+    "faces": (1, 10_000),
+}
+
+
+def check_parameters(**parameters: object) -> None:
+    """Refuse a chapter's parameters before any work is done.
+
+    Pass all parameters of the chapter: a name that papermill injected and that is not among them is
+    refused too.
+
+    Raises:
+        ValueError: one sentence that says which parameter is wrong and what it may be.
+    """
+    unknown = sorted(_injected_names() - set(parameters))
+    if unknown:
+        raise ValueError(
+            f"This chapter has no parameter {unknown[0]!r}; it has {', '.join(parameters)}."
+        )
+    for name, value in parameters.items():
+        if name == "profile":
+            profile(value)
+        elif name in BOUNDS:
+            _check_number(name, value, *BOUNDS[name])
+        elif not isinstance(value, str | bool):
+            raise ValueError(f"The parameter {name} must be text or true/false, got {value!r}.")
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    is_whole = isinstance(low, int)
+    kinds = int if is_whole else int | float
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not (is_number and low <= value <= high):
+        kind = "a whole number" if is_whole else "a number"
+        raise ValueError(
+            f"The parameter {name} must be {kind} from {low} to {high}, got {value!r}."
+        )
+
+
+def _injected_names() -> set[str]:
+    """Names that papermill's injected cell assigns, in a notebook run by it; else nothing."""
+    if "IPython" not in sys.modules:
+        return set()
+    shell = sys.modules["IPython"].get_ipython()
+    cells = shell.user_ns["In"] if shell else []
+
+    names = set()
+    for cell in cells:
+        if not cell.startswith("# Parameters\n"):  # so papermill begins its cell
+            continue
+        for statement in ast.parse(cell).body:
+            if isinstance(statement, ast.Assign):
+                names |= {target.id for target in statement.targets}
+    return names
+
+
+def describe(chosen: Profile) -> str:
+    """One line for the top of a chapter: profile, versions and device."""
+    if torch.cuda.is_available():
+        where = torch.cuda.get_device_name()
+    else:
+        where = f"CPU, {torch.get_num_threads()} threads"
+    return f"profile {chosen.name} · {chosen.size} px · torch {torch.__version__} · {where}"
+
+
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") -> Markdown:
+    """A table of texts in Markdown.
+
+    Args:
+        heads: of the columns.
+        lines: cells, a text for each column.
+        note: small print below: how the numbers were made.
+    """
+    rows = [heads, ["---"] * len(heads), *lines]
+    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    if note:
+        text += f"\n\n<small>{note}</small>"
+    return Markdown(text)

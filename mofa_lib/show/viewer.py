@@ -1,0 +1,312 @@
+"""A head in a frame of its own, with sliders that need no kernel.
+
+The page itself adds up mean and components. It is `page.html` beside this module; `viewer.js` draws
+in it with k3d. Until that runs, and where it cannot, the page shows a still picture. Chapters call
+`show.head` and `show.sliders`.
+"""
+
+import base64
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from IPython.display import HTML
+from jaxtyping import Float, Int
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from mofa_lib.camera import Camera, pose
+from mofa_lib.lighting import irradiance
+from mofa_lib.mesh import vertex_normals
+from mofa_lib.morphable import MorphableModel
+from mofa_lib.raster import interpolate, rasterize
+
+HERE = Path(__file__).parent
+# Where the viewer's library is: in the built book, else at its public address.
+SCRIPTS = (
+    "../_static/vendor/k3d/standalone.js",
+    f"https://unpkg.com/k3d@{version('k3d')}/dist/standalone.js",
+)
+
+FIELD_OF_VIEW = 16.0  # degrees: a portrait from a few metres, no large noses
+YAW = 0.2  # radians by which the camera stands to the right
+# k3d's lamps, and the factor that shows the front of a head in its own colours.
+LIGHTING = 0.9
+EXPOSURE = 1.35
+# Both together as spherical harmonics, by least squares.
+LAMPS = [-1.32, 0.24, 0.59, -0.07, 0.06, 0.12, 0.16, 0.07, -0.09]
+STILL = 320  # side of the still picture, pixels
+
+
+@dataclass(frozen=True)
+class Slider:
+    """What one slider adds to a head.
+
+    With one direction, the slider's value multiplies it. With several, value k means the k-th one
+    alone, and the values between are blends of neighbours; 0 is none of them.
+
+    Attributes:
+        name: what a screen reader calls it.
+        ends: the words to its left and right; with a unit, the value stands on the right.
+        low, high, step: of the value; it starts at 0.
+        vertices, colours: the directions, mm and RGB.
+        unit: of the value; without one it is a share in percent, for screen readers only.
+    """
+
+    name: str
+    ends: tuple[str, str]
+    low: float
+    high: float
+    step: float
+    vertices: Float[Tensor, "N V 3"]
+    colours: Float[Tensor, "N V 3"]
+    unit: str = ""
+
+
+def head(
+    vertices: Float[Tensor, "T V 3"],
+    triangles: Int[Tensor, "F 3"],
+    colours: Float[Tensor, "T V 3"],
+    label: str,
+    ends: tuple[str, str] = ("", ""),
+    height: int = 380,
+    lit: bool = False,
+) -> HTML:
+    """A head to turn by mouse, finger or arrow keys.
+
+    With two or more key frames, a slider blends from first to last. It needs no kernel: in the
+    built book the viewer's script is a local file, in a notebook it comes from its public address.
+    Where neither can run, a still picture is shown.
+
+    Args:
+        vertices: key frames, mm.
+        triangles: vertex indices of each.
+        colours: RGB in [0, 1] for each key frame.
+        label: what the reader sees; also the alternative text.
+        ends: what the slider's two ends mean.
+        height: of the picture, pixels; the slider comes below.
+        lit: whether the colours contain light already; else the viewer's lamps shine on them.
+    """
+    last = len(vertices) - 1
+    blends = []
+    if last:
+        blend = Slider(
+            name=label,
+            ends=ends,
+            low=0,
+            high=last,
+            step=last / 100,
+            vertices=vertices[1:] - vertices[0],
+            colours=colours[1:] - colours[0],
+        )
+        blends.append(blend)
+    return frame(vertices[0], triangles, colours[0], blends, label, height, lit)
+
+
+def sliders(
+    model: MorphableModel,
+    label: str,
+    *,
+    shape: Iterable[int] = (),
+    expression: Iterable[int] = (),
+    appearance: Iterable[int] = (),
+    reach: float = 3.0,
+    height: int = 380,
+) -> HTML:
+    """The mean face with one slider for each component that is asked for.
+
+    ``show.sliders(model, "Four shape components", shape=range(4))``. The page itself adds them up,
+    with no kernel. Each component adds some 30 kB to the page.
+
+    Args:
+        model: the face model.
+        label: what the reader sees; also the alternative text.
+        shape, expression, appearance: numbers of components, counted from 0; the reader sees them
+            counted from 1.
+        reach: how far the sliders go to both sides, standard deviations.
+        height: of the picture, pixels; the sliders come below.
+    Raises:
+        ValueError: the model has no such component.
+    """
+    wanted = {"shape": shape, "expression": expression, "appearance": appearance}
+    components = []
+    for group, numbers in wanted.items():
+        for number in numbers:
+            components.append(_component(model, group, number, reach))
+    return frame(
+        model.mean_shape, model.faces, model.mean_appearance, components, label, height, lit=False
+    )
+
+
+def _component(model: MorphableModel, group: str, number: int, reach: float) -> Slider:
+    """The slider of one component of a group, counted from 0."""
+    basis = getattr(model, f"{group}_basis")  # (V, 3, components)
+    if not 0 <= number < basis.shape[2]:
+        raise ValueError(
+            f"There is no {group} component {number}: "
+            f"the model has {basis.shape[2]}, counted from 0."
+        )
+    direction = basis[None, :, :, number]  # (1, V, 3)
+    nothing = torch.zeros_like(direction)
+    name = f"{group} {number + 1}"
+    return Slider(
+        name=name,
+        ends=(name, ""),
+        low=-reach,
+        high=reach,
+        step=0.1,
+        vertices=nothing if group == "appearance" else direction,
+        colours=direction if group == "appearance" else nothing,
+        unit="σ",
+    )
+
+
+def frame(
+    vertices: Float[Tensor, "V 3"],
+    triangles: Int[Tensor, "F 3"],
+    colours: Float[Tensor, "V 3"],
+    sliders: list[Slider],
+    label: str,
+    height: int,
+    lit: bool,
+) -> HTML:
+    """A head that turns, over its sliders.
+
+    Args:
+        vertices: mm, with all sliders at 0.
+        triangles: vertex indices of each.
+        colours: RGB in [0, 1], with all sliders at 0.
+        sliders: from the first to the last.
+        label: what the reader sees; also the alternative text.
+        height: of the picture, pixels; the sliders come below.
+        lit: whether the colours contain the light already; else the viewer's lamps shine on them.
+    Raises:
+        ValueError: there are more vertices than 16 bits can count.
+    """
+    if len(vertices) > 1 << 16:
+        raise ValueError(
+            f"The viewer shows at most {1 << 16} vertices, got {len(vertices)}; "
+            "thin out the mesh first."
+        )
+    vertices = vertices.detach().cpu().float()
+    colours = colours.detach().cpu().float()
+    triangles = triangles.cpu()
+    centre, distance = _stand(vertices, sliders)
+    data = {
+        "scripts": SCRIPTS,
+        "view": {
+            "centre": centre.tolist(),
+            "distance": distance,
+            "fov": FIELD_OF_VIEW,
+            "yaw": YAW,
+            "lighting": 0 if lit else LIGHTING,
+            "exposure": 1 if lit else EXPOSURE,
+        },
+        "faces": _base64(triangles.numpy().astype("<u2").tobytes()),
+        "vertices": _pack(vertices),
+        "colours": _pack(colours),
+        "sliders": [_slider_data(slider) for slider in sliders],
+    }
+    fillings = {
+        "script": (HERE / "viewer.js").read_text(encoding="utf8"),
+        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        "still": _still(vertices, triangles, colours, centre, distance, lit),
+        "height": str(height),
+        "label": html.escape(label),
+    }
+    page = (HERE / "page.html").read_text(encoding="utf8")
+    # All at once, so that nothing is filled into what was filled in.
+    page = re.sub(r"\{(script|data|still|height|label)\}", lambda mark: fillings[mark[1]], page)
+    below = 70 + 32 * len(sliders)  # where the page may not set the height of its frame itself
+    return HTML(
+        f'<div><iframe srcdoc="{html.escape(page)}" title="{html.escape(label)}"'
+        f' width="100%" height="{height + below}"'
+        ' style="border:0;color-scheme:light" loading="lazy"></iframe></div>'
+    )
+
+
+def _slider_data(slider: Slider) -> dict:
+    """What the page needs to know of a slider; no directions where all of them are zero."""
+    vertices = slider.vertices if slider.vertices.any() else []
+    colours = slider.colours if slider.colours.any() else []
+    return {
+        "name": slider.name,
+        "ends": slider.ends,
+        "low": slider.low,
+        "high": slider.high,
+        "step": slider.step,
+        "unit": slider.unit,
+        "vertices": [_pack(direction) for direction in vertices],
+        "colours": [_pack(direction) for direction in colours],
+    }
+
+
+def _pack(values: Float[Tensor, "V 3"]) -> dict:
+    """Values as 16-bit integers in base64, and the size of one unit."""
+    values = values.detach().cpu().double().numpy()
+    unit = max(float(np.abs(values).max()), 1e-9) / 32767  # the largest integer of 16 bits
+    integers = np.rint(values / unit).astype("<i2")
+    return {"unit": unit, "data": _base64(integers.tobytes())}
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _stand(
+    vertices: Float[Tensor, "V 3"], sliders: list[Slider]
+) -> tuple[Float[Tensor, "3"], float]:
+    """The middle of the head, and the camera's distance at which it fills the frame.
+
+    That holds wherever the sliders are.
+    """
+    shapes = [vertices]
+    for slider in sliders:
+        values = (slider.low, slider.high) if len(slider.vertices) == 1 else (1.0,)
+        for direction in slider.vertices:
+            shapes += [vertices + value * direction.detach().cpu() for value in values]
+    points = torch.cat(shapes)  # (N, 3)
+    centre = (points.amin(0) + points.amax(0)) / 2
+    x, y, z = (points - centre).unbind(1)
+
+    slope = math.tan(math.radians(FIELD_OF_VIEW / 2))
+    needed = torch.maximum(x.abs(), y.abs()) / slope + z  # (N,), for each point
+    return centre, 1.03 * float(needed.max())  # a little more, for a margin
+
+
+def _still(
+    vertices: Float[Tensor, "V 3"],
+    triangles: Int[Tensor, "F 3"],
+    colours: Float[Tensor, "V 3"],
+    centre: Float[Tensor, "3"],
+    distance: float,
+    lit: bool,
+) -> str:
+    """The head as the viewer shows it first, as the address of a small transparent picture."""
+    turn = torch.tensor([[0.0, -YAW, 0.0]])  # the head's, against the camera's
+    posed = pose((vertices - centre)[None], turn, torch.zeros(1, 3))  # (1, V, 3)
+    light = torch.zeros(1, 3, 9) if lit else torch.tensor(LAMPS).expand(1, 3, 9)
+    shaded = colours.clamp(0, 1) * irradiance(vertex_normals(posed, triangles), light)  # (1, V, 3)
+    opaque = torch.cat([shaded, torch.ones_like(shaded[..., :1])], 2)  # (1, V, 4)
+
+    side = 2 * STILL  # drawn at twice the size, for smooth edges
+    camera = Camera(1 / math.tan(math.radians(FIELD_OF_VIEW / 2)), distance)
+    fragments = rasterize(camera.project(posed, side), triangles, side)
+    drawn = interpolate(fragments, triangles, opaque).permute(0, 3, 1, 2)  # (1, 4, 640, 640)
+    smooth = avg_pool2d(drawn, 2)[0].clamp(0, 1)  # (4, 320, 320)
+    # The colour of an edge is that of the head, its opacity is less.
+    smooth[:3] /= smooth[3:].clamp(min=1e-6)
+
+    pixels = (255 * smooth.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", quality=80)
+    return f"data:image/webp;base64,{_base64(file.getvalue())}"

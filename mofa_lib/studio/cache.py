@@ -1,0 +1,104 @@
+"""Large arrays on disk, filled part by part: interrupted, they go on; damage is found."""
+
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from mofa_lib.artifacts import write_bytes
+
+
+class FaceCache:
+    """Some arrays with one row a picture, in a folder of their own.
+
+    A part is a run of rows. Its checksum is noted only after its rows are on disk, so a process
+    that is killed loses the part at which it worked and nothing else. Several processes may fill
+    different parts at the same time.
+
+    Args:
+        folder: where the arrays live; made when it is needed.
+        arrays: type and shape of each array by name; the first axis is the pictures.
+        part: rows of a part.
+    """
+
+    def __init__(self, folder: Path, arrays: dict[str, tuple[type, tuple[int, ...]]], part: int):
+        self.folder = folder
+        self.part = part
+        self._about = arrays
+        self._notes = folder / "parts.txt"
+
+    def open(self, mode: str = "c") -> dict[str, np.ndarray]:
+        """The arrays, mapped into memory; by default what a reader changes never reaches the disk.
+
+        Raises:
+            OSError, ValueError, EOFError: a file is missing or is not what it should be.
+        """
+        arrays = {
+            name: np.load(self.folder / f"{name}.npy", mmap_mode=mode) for name in self._about
+        }
+        for name, (kind, shape) in self._about.items():
+            if arrays[name].dtype != kind or arrays[name].shape != shape:
+                raise ValueError(
+                    f"The file {self.folder / name}.npy is damaged; delete its folder."
+                )
+        return arrays
+
+    def missing(self) -> list[int]:
+        """The first rows of all parts that are not there, or not as they were written."""
+        _, shape = next(iter(self._about.values()))  # all arrays have as many rows
+        starts = list(range(0, shape[0], self.part))
+        try:
+            arrays, kept = self.open("r"), self.kept()
+        except (OSError, ValueError, EOFError):
+            return starts
+
+        missing = []
+        for start in starts:
+            rows = {name: array[start : start + self.part] for name, array in arrays.items()}
+            if kept.get(start) != self._checksum(rows):
+                missing.append(start)
+        return missing
+
+    def kept(self) -> dict[int, int]:
+        """Checksums by first row of a part; a note that was cut off counts as none."""
+        lines = self._notes.read_text(errors="replace").split("\n")
+        kept = {}
+        for line in lines[:-1]:  # the last one may be cut off
+            start, _, checksum = line.partition(" ")
+            if start.isdecimal() and checksum.isdecimal():
+                kept[int(start)] = int(checksum)
+        return kept
+
+    def begin(self) -> None:
+        """Make the files, unless they are there."""
+        try:
+            self.open("r")
+            self.kept()
+        except (OSError, ValueError, EOFError):
+            self._make()
+
+    def _make(self) -> None:
+        """Empty arrays, and no part noted as kept."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(self._notes, b"")
+        for name, (kind, shape) in self._about.items():  # never in place: somebody may be reading
+            empty = self.folder / f".{name}.{os.getpid()}.npy"
+            np.lib.format.open_memmap(empty, "w+", kind, shape)
+            os.replace(empty, self.folder / f"{name}.npy")
+
+    def write(self, start: int, **rows: np.ndarray) -> None:
+        """Keep one part: rows for every array."""
+        arrays = self.open("r+")
+        for name, array in arrays.items():
+            array[start : start + self.part] = rows[name]
+            array.flush()
+        with self._notes.open("a") as notes:  # on a line of its own, whatever came before
+            notes.write(f"\n{start} {self._checksum(rows)}\n")
+
+    def _checksum(self, rows: dict[str, np.ndarray]) -> int:
+        """CRC-32 over the rows of all arrays, in the order in which the cache names them."""
+        total = 0
+        for name, (kind, _) in self._about.items():
+            total = zlib.crc32(rows[name].astype(kind, copy=False).tobytes(), total)
+        return total

@@ -1,0 +1,3 @@
+from mofa_lib.training import main
+
+main()

@@ -1,0 +1,3 @@
+from mofa_lib.web.lab import main
+
+main()
