@@ -30,7 +30,9 @@ def test_geometric_error_forgives_rigid_motion_only():
     found = true + torch.randn(4, 30, 3, generator=seeded(1))
     turn = torch.from_numpy(Rotation.random(4, random_state=0).as_matrix()).float()
     moved = found @ turn.transpose(1, 2) + torch.tensor([10.0, -20.0, 30.0])
-    torch.testing.assert_close(geometric_error(moved, true), geometric_error(found, true), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        geometric_error(moved, true), geometric_error(found, true), atol=1e-3, rtol=0
+    )
     assert geometric_error(true @ turn.transpose(1, 2), true).max() < 1e-3
     assert geometric_error(1.1 * true, true).min() > 1
     assert geometric_error(true * torch.tensor([-1.0, 1, 1]), true).min() > 1
@@ -39,7 +41,11 @@ def test_geometric_error_forgives_rigid_motion_only():
 def test_geometric_error_with_scale_forgives_size_and_finds_the_best_one():
     true = 50 * torch.randn(1, 40, 3, generator=seeded(), dtype=torch.float64)
     turn = torch.from_numpy(Rotation.from_euler("xyz", [0.3, -0.5, 0.2]).as_matrix())
-    assert geometric_error(1.3 * true @ turn.T + 7, true, scale=True) < 1e-9 < geometric_error(1.3 * true, true)
+    assert (
+        geometric_error(1.3 * true @ turn.T + 7, true, scale=True)
+        < 1e-9
+        < geometric_error(1.3 * true, true)
+    )
     noisy = true + torch.randn(true.shape, generator=seeded(1), dtype=torch.float64)
     plain = noisy - noisy.mean(1, keepdim=True)
     aim = true - true.mean(1, keepdim=True)
@@ -53,7 +59,9 @@ def test_geometric_error_with_scale_forgives_size_and_finds_the_best_one():
 def test_geometric_error_is_a_mean_distance():
     """A cross whose arms grow by 2 mm each."""
     cross = 10 * torch.cat([torch.eye(3), -torch.eye(3)])[None]
-    torch.testing.assert_close(geometric_error(1.2 * cross, cross), torch.tensor([2.0]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        geometric_error(1.2 * cross, cross), torch.tensor([2.0]), atol=1e-4, rtol=0
+    )
 
 
 def test_normal_error_is_an_angle_that_forgives_rigid_motion(sphere):
@@ -63,7 +71,9 @@ def test_normal_error_is_an_angle_that_forgives_rigid_motion(sphere):
     assert normal_error(true @ turn.T + 5, true, faces).max() < 0.1
     found = true * torch.tensor([1.1, 1.0, 1.0])
     a, b = vertex_normals(found, faces)[0].double(), vertex_normals(true, faces)[0].double()
-    expected = [np.degrees(np.arccos(np.clip(float(p @ q), -1, 1))) for p, q in zip(a, b, strict=True)]
+    expected = [
+        np.degrees(np.arccos(np.clip(float(p @ q), -1, 1))) for p, q in zip(a, b, strict=True)
+    ]
     np.testing.assert_allclose(normal_error(found, true, faces)[0], expected, atol=0.1)
 
 
@@ -74,7 +84,9 @@ def test_light_error_forgives_brightness_and_tint_but_not_direction():
     plain = [0.0, 0.3, 0.2, 0.1, 0, 0, 0, 0, 0]
     true = light(plain, plain, plain)
     white = 1 / 0.28209479  # of Y00, what gives an irradiance of 1
-    twice = light(*[[white + 2 * plain[0], *(2 * p for p in plain[1:])]] * 3)  # 1 + 1 + 2 Σ = 2 (1 + Σ)
+    twice = light(
+        *[[white + 2 * plain[0], *(2 * p for p in plain[1:])]] * 3
+    )  # 1 + 1 + 2 Σ = 2 (1 + Σ)
     assert light_error(twice, true) < 1e-4
     other = light(*[[0.0, -0.3, 0.2, -0.1, 0, 0, 0, 0, 0]] * 3)
     normals = sphere_points(5000)
@@ -99,7 +111,10 @@ def test_linf_is_in_grey_levels():
 
 def test_psnr_is_skimage_s():
     a, b = (torch.rand(3, 3, 6, 6, generator=seeded(s)) for s in (0, 1))
-    expected = [peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=1.0) for x, y in zip(a, b, strict=True)]
+    expected = [
+        peak_signal_noise_ratio(x.numpy(), y.numpy(), data_range=1.0)
+        for x, y in zip(a, b, strict=True)
+    ]
     np.testing.assert_allclose(psnr(a, b), expected, rtol=1e-5)
     assert psnr(a, a).isinf().all()
 
@@ -118,17 +133,25 @@ def test_the_bootstrap_covers_the_mean():
     rng = np.random.default_rng(0)
     covered = []
     for trial in range(200):
-        mean, low, high = mean_interval(torch.from_numpy(rng.exponential(2.0, 80)), seed=trial, draws=300)
+        mean, low, high = mean_interval(
+            torch.from_numpy(rng.exponential(2.0, 80)), seed=trial, draws=300
+        )
         assert low <= mean <= high
         covered.append(low <= 2.0 <= high)
     assert 0.88 <= np.mean(covered) <= 0.99
 
 
 def test_pictures_of_one_person_count_together():
-    """Eight copies of each person's value: the interval by person is that of the people alone, not narrower."""
+    """Eight copies of each person's value: the interval by person is that of the people alone, not
+    narrower.
+    """
     values = torch.randn(30, generator=seeded())
     copies, people = values.repeat_interleave(8), torch.arange(30).repeat_interleave(8)
-    alone, grouped, naive = mean_interval(values), mean_interval(copies, people), mean_interval(copies)
+    alone, grouped, naive = (
+        mean_interval(values),
+        mean_interval(copies, people),
+        mean_interval(copies),
+    )
     assert grouped == pytest.approx(alone, abs=1e-9)
     assert naive[2] - naive[1] < 0.6 * (grouped[2] - grouped[1])
 
@@ -149,7 +172,8 @@ def test_auroc_is_the_share_of_ordered_pairs():
 
 
 @pytest.mark.parametrize(
-    ("negative", "positive", "value"), [([0, 1], [2, 3], 1), ([2, 3], [0, 1], 0), ([1, 1], [1, 1], 0.5)]
+    ("negative", "positive", "value"),
+    [([0, 1], [2, 3], 1), ([2, 3], [0, 1], 0), ([1, 1], [1, 1], 0.5)],
 )
 def test_auroc_at_its_ends(negative, positive, value):
     assert auroc(torch.tensor(negative).float(), torch.tensor(positive).float()) == value

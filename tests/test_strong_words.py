@@ -83,17 +83,15 @@ def missing() -> list[str]:
 
 def test_every_strong_sentence_is_borne_out():
     lines = missing()
-    assert not lines, (
-        "enter under a reason of tests/strong_words.toml, or say less:\n" + "\n".join(lines)
+    assert not lines, "enter under a reason of tests/strong_words.toml, or say less:\n" + "\n".join(
+        lines
     )
 
 
 def test_the_list_has_nothing_that_the_book_no_longer_says():
     said = sentences()
     gone = [
-        x
-        for x in listed()
-        if not any(page == x[0] and x[1] in sentence for page, sentence in said)
+        x for x in listed() if not any(page == x[0] and x[1] in sentence for page, sentence in said)
     ]
     assert not gone, "take out of tests/strong_words.toml"
 

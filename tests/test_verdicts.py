@@ -132,9 +132,7 @@ def test_a_draw_of_one_person_has_no_auroc_and_spoils_no_interval():
 
 def test_each_autoencoder_has_its_own_rows():
     for name in ("detection", "defence"):
-        rows = [
-            row for row in verdicts.rows(name) if re.search("JS|norms|reforming", row["claim"])
-        ]
+        rows = [row for row in verdicts.rows(name) if re.search("JS|norms|reforming", row["claim"])]
         assert all(
             row["claim"].endswith(("linear autoencoder", "Table 1's network")) for row in rows
         )
