@@ -192,6 +192,13 @@ def test_the_interval_of_auroc_covers_the_truth():
     assert np.mean(covered) >= 0.8
 
 
+def test_the_interval_of_auroc_holds_the_estimate_also_where_the_samples_are_twins():
+    """A faint attack raises each score by a little, so that all twins are ordered rightly."""
+    negative = torch.from_numpy(np.random.default_rng(0).normal(0, 1, 200))
+    value, low, high = auroc_interval(negative, negative + 1e-3)
+    assert low < 0.5 < value < high
+
+
 @pytest.mark.parametrize("function", [mean_interval, rate])
 def test_values_may_carry_a_graph(function):
     """As the scores of a detector do."""
