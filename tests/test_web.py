@@ -3,8 +3,12 @@
 import base64
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -18,6 +22,7 @@ from mofa_lib.attack import CodeDistance, LatentAttack, quantize
 from mofa_lib.web import FORMAT, PEOPLE, RATE, STEPS, verify_run
 
 BOUND = 4 / 255
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +235,19 @@ def test_codes_of_one_coordinate_move_one_group(graphs, mofa, faces, weights, ab
     assert float(found["terms"][names.index("appearance")]) == pytest.approx(expected, rel=1e-3)
     others = [value for name, value in zip(names, found["terms"].tolist(), strict=True) if name != "appearance"]
     assert max(others) < 1e-4
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_make_exports_the_lab_anew_when_anything_behind_it_changed():
+    """All the modules that the export loads, and all that they read of what ships."""
+    loaded = "import sys, mofa_lib.web as _; print(*(m for m in sys.modules if m[:8] == 'mofa_lib'))"
+    command = [sys.executable, "-c", loaded]
+    run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    files = [find_spec(name).origin for name in run.stdout.split()]
+    modules = {Path(file).relative_to(ROOT).as_posix() for file in files}
+    files = (ROOT / "mofa_lib" / "shipped").rglob("*.safetensors")
+    shipped = {path.relative_to(ROOT).as_posix() for path in files}
+    rules = subprocess.run(["make", "-pnq", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    (line,) = re.findall(r"^book/_static/lab/data/\.exported: ([^|]*)", rules, re.MULTILINE)
+    behind = line.split()
+    assert "mofa_lib/attack.py" in modules and modules | shipped <= set(behind)
