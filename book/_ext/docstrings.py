@@ -1,6 +1,7 @@
 """What the library says about itself: public names, signatures and docstrings, read off its source, never imported.
 
-Public is what has no underscore before its name. The docstrings are Google's kind, written in Markdown.
+Public is what has no underscore before its name. The docstrings are Google's kind, written in Markdown. (griffe would
+read the signatures, but not these shapes, nor sections without a blank line before them.)
 """
 
 import ast
@@ -31,6 +32,7 @@ class Entry:
         returns: the annotation of what comes back, or nothing.
         members: what a module or a class holds.
         prefix: words before the name: class, classmethod, …
+        given: what a package imports from its own modules, to give it away, and the full names.
     """
 
     kind: str
@@ -40,11 +42,12 @@ class Entry:
     returns: str = ""
     members: list["Entry"] = field(default_factory=list)
     prefix: str = ""
+    given: dict[str, str] = field(default_factory=dict)
 
     @property
     def short(self) -> str:
-        """The last part of the name."""
-        return self.name.rpartition(".")[2]
+        """The last part of the name; of a module, all but the library's."""
+        return self.name.partition(".")[2] if self.kind == "module" else self.name.rpartition(".")[2]
 
     def walk(self) -> Iterator["Entry"]:
         """This entry and all that it holds."""
@@ -54,14 +57,33 @@ class Entry:
 
 
 def read_library(folder: Path = LIBRARY) -> dict[str, Entry]:
-    """The public modules of a package by their names without the package's."""
-    paths = sorted(path for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    return {path.stem: _module(path, f"{folder.name}.{path.stem}") for path in paths}
+    """The public modules of a library by their names without the library's, such as studio.skin.
+
+    A package inside it is one of them where it defines anything, or gives away what its modules define.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*.py")):
+        *packages, last = path.relative_to(folder).with_suffix("").parts
+        names = packages if last == "__init__" else [*packages, last]
+        if names and not any(name.startswith("_") for name in names):
+            module = _module(path, ".".join([folder.name, *names]))
+            if last != "__init__" or module.members or module.given:
+                found[module.short] = module
+    return found
+
+
+def path_of(module: str) -> Path:
+    """The file of a module, or of a package, by its name without the library's."""
+    place = LIBRARY.joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
 def exported(folder: Path = LIBRARY) -> dict[str, str]:
     """The names that the package itself gives away, with the full names of what they are."""
-    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf8"))
+    return _imported(ast.parse((folder / "__init__.py").read_text(encoding="utf8")))
+
+
+def _imported(tree: ast.Module) -> dict[str, str]:
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: f"{node.module}.{alias.name}" for node in imports for alias in node.names}
 
@@ -99,7 +121,9 @@ def _module(path: Path, name: str) -> Entry:
     for arguments in ast.walk(tree):  # a default shows its value, not the name of a constant
         if isinstance(arguments, ast.arguments):
             arguments.defaults = [constants.get(ast.unparse(default), default) for default in arguments.defaults]
-    return Entry("module", name, _doc(tree), members=_members(tree, name))
+    own = path.stem == "__init__"
+    given = {short: full for short, full in _imported(tree).items() if own and full.startswith(f"{name}.")}
+    return Entry("module", name, _doc(tree), members=_members(tree, name), given=given)
 
 
 def _members(node: ast.Module | ast.ClassDef, name: str) -> list[Entry]:

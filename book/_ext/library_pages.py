@@ -12,7 +12,7 @@ import json
 import re
 from functools import cache
 
-from docstrings import CHAPTERS, LIBRARY, Entry, derived_in, exported, items, read_library, sections
+from docstrings import CHAPTERS, LIBRARY, Entry, derived_in, exported, items, path_of, read_library, sections
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
@@ -30,6 +30,13 @@ library = cache(read_library)
 def names() -> dict[str, Entry]:
     """Modules and their classes and functions by full name, the only ones that a docstring can link to."""
     return {entry.name: entry for module in library().values() for entry in (module, *module.members)}
+
+
+@cache
+def aliases() -> dict[str, str]:
+    """Full names under which a package gives an entry away, mofa_lib.show.grid, and the entry's own."""
+    given = [(f"{module.name}.{name}", full) for module in library().values() for name, full in module.given.items()]
+    return {alias: full for alias, full in given if full in names()}
 
 
 @cache
@@ -61,11 +68,13 @@ def target(name: str, entry: Entry, module: Entry) -> str | None:
     own = {parameter.partition(":")[0] for parameter in entry.parameters or ()}
     if name in own:
         return None
-    local, outside = f"{module.name}.{name}", [full for full in names() if full.endswith(f".{name}")]
-    if local in names():
-        return local
+    known = {full: full for full in names()} | aliases()
+    local = f"{module.name}.{name}"
+    if local in known:
+        return known[local]
+    outside = {entry for full, entry in known.items() if full.endswith(f".{name}")}
     sure = "." in name or "_" in name or name[0].isupper()
-    return outside[0] if sure and len(outside) == 1 else None
+    return outside.pop() if sure and len(outside) == 1 else None
 
 
 def to_myst(text: str, entry: Entry, module: Entry) -> str:
@@ -93,6 +102,11 @@ def reference(full: str, shown: str) -> addnodes.pending_xref:
     )  # fmt: skip
 
 
+def separated(links: list[nodes.Node]) -> list[nodes.Node]:
+    """Links with commas between them."""
+    return [node for link in links for node in (nodes.Text(", "), link)][1:]
+
+
 class Library(SphinxDirective):
     """The sections of some modules: what the module says, then its classes and functions in their order."""
 
@@ -103,15 +117,23 @@ class Library(SphinxDirective):
         return [self._module(library()[name]) for name in self.arguments[0].split()]
 
     def _module(self, module: Entry) -> nodes.section:
-        self.env.note_dependency(str(LIBRARY / f"{module.short}.py"))
+        self.env.note_dependency(str(path_of(module.short)))
         section = nodes.section("", nodes.title("", "", nodes.literal("", module.name)), ids=[f"module-{module.name}"])
         self.set_source_info(section)
         domain = self.env.get_domain("py")
         domain.note_module(module.name, section["ids"][0], module.doc.partition("\n")[0], "", False)
         domain.note_object(module.name, "module", section["ids"][0], location=section)
         self._say(module.doc, module, module, section)
+        section += self._given(module)
         section += [self._entry(member, module) for member in module.members]
         return section
+
+    def _given(self, module: Entry) -> list[nodes.Node]:
+        """The line with the entries that a package gives away."""
+        links = [reference(full, name) for name, full in module.given.items() if full in names()]
+        if not links:
+            return []
+        return [nodes.paragraph("", "", nodes.Text("Gives away "), *separated(links), nodes.Text("."))]
 
     def _entry(self, entry: Entry, module: Entry) -> addnodes.desc:
         signature = self._signature(entry, module)
@@ -189,6 +211,7 @@ class LibraryNames(SphinxDirective):
         self.env.note_dependency(str(LIBRARY / "__init__.py"))
         rows = ["| name | what it is |", "|---|---|"]
         for name, full in sorted(exported().items(), key=lambda pair: pair[0].lower()):
+            full = aliases().get(full, full)
             summary = sections(names()[full].doc)[""].partition("\n\n")[0].replace("\n", " ")
             rows.append(f"| {{py:obj}}`{name} <{full}>` | {link_chapters(summary)} |")
         holder = nodes.container()
