@@ -69,6 +69,13 @@ def test_a_shape_reads_as_a_shape(annotated, shown, tmp_path):
     assert function.returns == shown
 
 
+def test_an_example_is_a_part_of_its_own():
+    doc = "Adds.\n\nReturns:\n    The sum.\nSource: the book; chapter 2.\n\n>>> add(1, 2)\n3"
+    said = {"": "Adds.", "Returns": "The sum.", "Source": "the book; chapter 2."}
+    assert docstrings.sections(doc) == said | {"Example": ">>> add(1, 2)\n3"}
+    assert docstrings.sections("Adds.\n\n>>> a\n\nMore.") == {"": "Adds.\n\n\n\nMore.", "Example": ">>> a"}
+
+
 @pytest.fixture
 def nested(tmp_path):
     """A library of which a package has modules of its own, and another one gives their names away."""

@@ -17,6 +17,7 @@ LIBRARY = Path(__file__).resolve().parents[2] / "mofa_lib"
 HOLDS = {"Float": "", "Int": "int ", "UInt8": "uint8 ", "Bool": "bool "}
 CALLED = ("__call__", "__getitem__")  # special methods that readers write as f(x) and f[x]
 CHAPTERS = r"[Cc]hapters? (\d+(?:(?:, | and | to )\d+)*)"
+EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Source")
 
 
@@ -103,9 +104,14 @@ def derived_in(entry: Entry) -> set[int]:
 
 
 def sections(doc: str) -> dict[str, str]:
-    """The parts of a docstring: its prose under "", the others under the words that open them."""
-    prose, *rest = re.split(rf"^({'|'.join(SECTIONS)}):", doc, flags=re.MULTILINE)
-    return {"": prose.strip()} | dict(zip(rest[::2], map(inspect.cleandoc, rest[1::2]), strict=True))
+    """The parts of a docstring: its prose under "", the others under the words that open them.
+
+    What doctest would run is its Example.
+    """
+    prose, *rest = re.split(rf"^({'|'.join(SECTIONS)}):", EXAMPLE.sub("", doc), flags=re.MULTILINE)
+    example = {"Example": "\n\n".join(EXAMPLE.findall(doc))} if EXAMPLE.search(doc) else {}
+    said = dict(zip(rest[::2], map(inspect.cleandoc, rest[1::2]), strict=True))
+    return {"": prose.strip()} | said | example
 
 
 def items(section: str) -> dict[str, str]:

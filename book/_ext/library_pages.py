@@ -193,6 +193,9 @@ class Library(SphinxDirective):
 
     def _field(self, name: str, text: str, entry: Entry, module: Entry) -> nodes.field:
         body = nodes.field_body()
+        if name == "Example":
+            body += nodes.literal_block(text, text, language="pycon")
+            return nodes.field("", nodes.field_name("", name), body)
         listed = items(text) if name in ("Args", "Attributes", "Raises") else {}
         self._say("\n".join(f"- `{item}`: {said}" for item, said in listed.items()) or text, entry, module, body)
         return nodes.field("", nodes.field_name("", FIELDS[name]), body)
