@@ -19,6 +19,7 @@ def gaussian_noise(
         images: RGB in [0, 1].
         alpha: standard deviation of the noise on the same scale.
         generator: on the CPU, so that a seed means the same noise on every device.
+    Source: Teng 2021, Eq. 7; derived in chapter 9.
     """
     if alpha < 0:
         raise ValueError(f"The noise needs α ≥ 0, got {alpha}.")

@@ -62,12 +62,18 @@ class ReformingAutoencoder(nn.Module):
 
 
 def reconstruction_loss(images: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
-    """Eq. 2 for each picture: the ℓ2 norm, not squared, with a small floor in the root."""
+    """Eq. 2 for each picture: the ℓ2 norm, not squared, with a small floor in the root.
+
+    Source: Teng 2021, Eq. 2; derived in chapter 8.
+    """
     return ((images - drawn).square().sum((1, 2, 3)) + 1e-6).sqrt()
 
 
 def jensen_shannon(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
-    """Eq. 4–6: Jensen–Shannon divergence of probability rows, in nats, between 0 and ln 2."""
+    """Jensen–Shannon divergence of probability rows, in nats, between 0 and ln 2.
+
+    Source: Teng 2021, Eq. 4 to 6; derived in chapter 8.
+    """
     middle = (p + q) / 2
     divergence = sum((x * (x.clamp(min=1e-12) / middle.clamp(min=1e-12)).log()).sum(1) for x in (p, q)) / 2
     return divergence.clamp(0.0, math.log(2))
@@ -96,6 +102,8 @@ class Detector(nn.Module):
 
         l1, l2 and linf are plain norms of the difference to the reconstruction (Eq. 3), js the divergence of f's
         opinions (Eq. 4–6), cosine one minus the similarity of f's features.
+
+        Source: Teng 2021, Table 2, whose columns they are; derived in chapter 8, used in chapter 11.
         """
         drawn = self.reconstruct(images)
         return self.compare(images, drawn, self.encode(images), self.encode(drawn))
@@ -103,7 +111,10 @@ class Detector(nn.Module):
     def compare(
         self, images: Tensor, drawn: Tensor, before: FaceCode | Tensor, after: FaceCode | Tensor
     ) -> dict[str, Float[Tensor, " B"]]:
-        """The scores, from pictures, their reconstructions and the codes of both."""
+        """The scores, from pictures, their reconstructions and the codes of both.
+
+        Source: Teng 2021, Eq. 3; derived in chapter 8.
+        """
         difference = (images - drawn).flatten(1)
         p, q = (F.softmax(self.classifier(code) / self.temperature, 1) for code in (before, after))
         features = (self.classifier.features(code) for code in (before, after))

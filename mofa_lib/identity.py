@@ -71,7 +71,10 @@ class ImageTrunk(nn.Module):
 
 
 def cosine_similarity(a: Float[Tensor, "B N"], b: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
-    """Eq. 8."""
+    """Eq. 8: the cosine of the angle between the features of two faces.
+
+    Source: Teng 2021, Eq. 8; derived in chapter 10.
+    """
     return F.cosine_similarity(a, b, dim=1)
 
 
