@@ -69,6 +69,14 @@ def test_a_shape_reads_as_a_shape(annotated, shown, tmp_path):
     assert function.returns == shown
 
 
+def test_a_line_may_end_between_the_word_and_the_number():
+    doc = "Derived in\nchapter\n8\nand 10."
+    entry = docstrings.Entry("function", "mofa_lib.attack.f", doc)
+    assert docstrings.derived_in(entry) == {8, 10}
+    linked = library_pages.to_myst(doc, entry, LIBRARY["attack"])
+    assert linked.count("{ref}`") == 2
+
+
 def test_an_example_is_a_part_of_its_own():
     doc = "Adds.\n\nReturns:\n    The sum.\nSource: the book; chapter 2.\n\n>>> add(1, 2)\n3"
     said = {"": "Adds.", "Returns": "The sum.", "Source": "the book; chapter 2."}
@@ -131,7 +139,7 @@ def test_no_annotation_is_left_as_jaxtyping_writes_it():
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if "hapter" in e.doc], ids=lambda entry: entry.name)
 def test_every_chapter_in_a_docstring_is_one(entry):
     mentions = re.findall(docstrings.CHAPTERS, entry.doc)
-    assert len(mentions) == len(re.findall(r"hapters? \d", entry.doc))
+    assert len(mentions) == len(re.findall(r"hapters?\s\d", entry.doc))
     for mention in mentions:
         assert set(docstrings.numbers(mention)) <= set(library_pages.labels())
     linked = library_pages.link_chapters(entry.doc)

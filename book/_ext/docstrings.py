@@ -16,7 +16,8 @@ LIBRARY = Path(__file__).resolve().parents[2] / "mofa_lib"
 # jaxtyping's names of what an array holds; of the usual one, floats, nothing is said.
 HOLDS = {"Float": "", "Int": "int ", "UInt8": "uint8 ", "Bool": "bool "}
 CALLED = ("__call__", "__getitem__")  # special methods that readers write as f(x) and f[x]
-CHAPTERS = r"[Cc]hapters? (\d+(?:(?:, | and | to )\d+)*)"
+NUMBERS = r"\d+(?:(?:,\s|\sand\s|\sto\s|–)\d+)*"
+CHAPTERS = rf"[Cc]hapters?\s({NUMBERS})"
 EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Source")
 
@@ -90,16 +91,16 @@ def _imported(tree: ast.Module) -> dict[str, str]:
 
 
 def numbers(text: str) -> list[int]:
-    """The chapters that "6, 8 and 10 to 12" names."""
+    """The chapters, or equations, that "6, 8 and 10 to 12" names."""
     found = []
-    for first, last in re.findall(r"(\d+)(?: to (\d+))?", text):
+    for first, last in re.findall(r"(\d+)(?:(?:\sto\s|–)(\d+))?", text):
         found += range(int(first), int(last or first) + 1)
     return found
 
 
 def derived_in(entry: Entry) -> set[int]:
     """The chapters that derive or use an entry, by its own docstring."""
-    named = re.findall(rf"(?:derived in|used in|\.) {CHAPTERS}", entry.doc, re.IGNORECASE)
+    named = re.findall(rf"(?:derived\sin|used\sin|\.)\s{CHAPTERS}", entry.doc, re.IGNORECASE)
     return {chapter for text in named for chapter in numbers(text)}
 
 

@@ -11,6 +11,7 @@ or uses it.
 import json
 import re
 from functools import cache
+from itertools import groupby
 
 from docstrings import CHAPTERS, LIBRARY, Entry, derived_in, exported, items, path_of, read_library, sections
 from docutils import nodes
@@ -79,9 +80,10 @@ def target(name: str, entry: Entry, module: Entry) -> str | None:
 
 def to_myst(text: str, entry: Entry, module: Entry) -> str:
     """A docstring's Markdown with links to chapters and to other entries; indented code stays as it is."""
+    blocks = groupby(text.splitlines(), key=lambda line: line.startswith("    "))
     return "\n".join(
-        line if line.startswith("    ") else "".join(_linked(part, entry, module) for part in CODE.split(line))
-        for line in text.splitlines()
+        block if code else "".join(_linked(part, entry, module) for part in CODE.split(block))
+        for code, block in ((code, "\n".join(lines)) for code, lines in blocks)
     )
 
 
