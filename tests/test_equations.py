@@ -71,14 +71,18 @@ def test_numbers_are_the_paper_s_or_the_chapter_s(build):
         assert site[page].find(id=anchor)
 
     # Another equation, before the others of a page that is read again.
-    site, warned = build(pages | {"03_first": "# A\n\n" + block("eq-d") + block("eq-a") + block("eq-b")})
+    site, warned = build(
+        pages | {"03_first": "# A\n\n" + block("eq-d") + block("eq-a") + block("eq-b")}
+    )
     assert numbers(site["03_first"]) == ["3.1", "3.2", "3.3"]
     assert numbers(site["11_second"]) == ["2", "11.1"]
     assert "equation not found: eq-paper-7" in warned
 
 
 def test_equations_outside_chapters_and_doubled_labels_are_reported(build):
-    _, warned = build({"page": "# A\n\n" + block("eq-a"), "01_b": "# B\n\n" + block("eq-b") + block("eq-b")})
+    _, warned = build(
+        {"page": "# A\n\n" + block("eq-a"), "01_b": "# B\n\n" + block("eq-b") + block("eq-b")}
+    )
     assert "Equation eq-a has no number: its page is no chapter." in warned
     assert "duplicate label of equation eq-b" in warned
 
@@ -88,7 +92,9 @@ def texts() -> dict[str, str]:
     found = {path.stem: path.read_text(encoding="utf8") for path in BOOK.rglob("*.md")}
     for path in BOOK.glob("*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells
-        found[path.stem] = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        found[path.stem] = "\n\n".join(
+            cell.source for cell in cells if cell.cell_type == "markdown"
+        )
     return found
 
 
@@ -103,7 +109,9 @@ def test_each_equation_of_the_paper_is_labelled_once_in_its_chapter():
 
 def test_every_reference_to_an_equation_finds_it():
     labels = Counter(
-        label for text in texts().values() for label in re.findall(r"^\$\$ \((eq-[\w-]+)\)", text, re.MULTILINE)
+        label
+        for text in texts().values()
+        for label in re.findall(r"^\$\$ \((eq-[\w-]+)\)", text, re.MULTILINE)
     )
     cited = {label for text in texts().values() for label in re.findall(r"\{eq\}`([^`]+)`", text)}
     assert cited <= set(labels) and set(labels.values()) == {1}

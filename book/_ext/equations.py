@@ -1,6 +1,7 @@
-"""Sphinx extension: the paper's equations have the paper's numbers, a chapter's others (7.1), (7.2), …
+"""Sphinx extension: the paper's equations have the paper's numbers, others (7.1), (7.2) by chapter.
 
-The label tells them apart: `eq-paper-4` is the paper's Eq. 4, whichever chapter shows it. References show the same.
+The label tells them apart: `eq-paper-4` is the paper's Eq. 4, whichever chapter shows it.
+References show the same.
 """
 
 import re
