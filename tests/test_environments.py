@@ -1,4 +1,6 @@
-"""The files that say what to install agree: pyproject.toml, requirements.lock, environment.yml, and npm's two."""
+"""The files that say what to install agree: pyproject.toml, requirements.lock, environment.yml, and
+npm's two.
+"""
 
 import json
 import re
@@ -19,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
 PINS = {
     canonicalize_name(name): Version(version)
-    for name, version in re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    for name, version in re.findall(
+        r"^([\w.-]+)==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
 }
 BOUNDS = [
     *[("library", line) for line in PROJECT["dependencies"]],
@@ -27,7 +31,9 @@ BOUNDS = [
 ]
 
 
-@pytest.mark.parametrize(("extra", "line"), BOUNDS, ids=[f"{extra}-{line}" for extra, line in BOUNDS])
+@pytest.mark.parametrize(
+    ("extra", "line"), BOUNDS, ids=[f"{extra}-{line}" for extra, line in BOUNDS]
+)
 def test_a_pin_satisfies_every_bound(extra, line):
     requirement = Requirement(line)
     pin = PINS.get(canonicalize_name(requirement.name))
@@ -47,7 +53,8 @@ def test_the_library_pins_nothing():
         assert {specifier.operator for specifier in Requirement(line).specifier} == {">="}, line
 
 
-# Colab in August 2026, by os-info.txt and pip-freeze.txt of https://github.com/googlecolab/backend-info.
+# Colab in August 2026, by os-info.txt and pip-freeze.txt of
+# https://github.com/googlecolab/backend-info.
 COLAB = {
     "python": "3.13.15", "accelerate": "1.14.0", "click": "8.4.2", "huggingface-hub": "1.27.0",
     "ipykernel": "6.17.1", "ipython": "7.34.0", "jupyter-client": "7.4.9", "matplotlib": "3.10.0",
@@ -60,7 +67,9 @@ COLAB = {
 
 @pytest.mark.parametrize("extra", ["compare", "photos", "sweep"])
 def test_colab_keeps_its_own_versions(extra):
-    """Neither the library with an extra, nor a package that comes along and that Colab lacks, asks for others."""
+    """Neither the library with an extra, nor a package that comes along and that Colab lacks, asks
+    for others.
+    """
     assert COLAB["python"] in SpecifierSet(PROJECT["requires-python"])
     asked = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
     for line in asked:  # it grows

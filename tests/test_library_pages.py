@@ -1,4 +1,6 @@
-"""The reference is complete, its signatures read well, and docstrings and chapters link to each other."""
+"""The reference is complete, its signatures read well, and docstrings and chapters link to each
+other.
+"""
 
 import importlib
 import inspect
@@ -13,7 +15,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = docstrings.read_library()
 ENTRIES = [entry for module in LIBRARY.values() for entry in module.walk()]
-PAGES = {path.stem: path.read_text(encoding="utf8") for path in (ROOT / "book" / "library").glob("*.md")}
+PAGES = {
+    path.stem: path.read_text(encoding="utf8") for path in (ROOT / "book" / "library").glob("*.md")
+}
 SHOWN = " ".join(re.findall(r"```\{library\} (.+)", "\n".join(PAGES.values()))).split()
 
 
@@ -42,10 +46,16 @@ def test_the_package_s_own_names_are_entries():
     assert set(exported.values()) <= set(library_pages.names())
 
 
-@pytest.mark.parametrize("entry", LIBRARY["attack"].members + LIBRARY["raster"].members, ids=lambda entry: entry.short)
+@pytest.mark.parametrize(
+    "entry", LIBRARY["attack"].members + LIBRARY["raster"].members, ids=lambda entry: entry.short
+)
 def test_every_argument_that_is_explained_exists(entry):
     said = docstrings.sections(entry.doc)
-    named = {name.strip() for names in docstrings.items(said.get("Args", "")) for name in names.split(",")}
+    named = {
+        name.strip()
+        for names in docstrings.items(said.get("Args", ""))
+        for name in names.split(",")
+    }
     assert named <= {parameter.partition(":")[0] for parameter in entry.parameters}
 
 
@@ -81,7 +91,10 @@ def test_an_example_is_a_part_of_its_own():
     doc = "Adds.\n\nReturns:\n    The sum.\nSource: the book; chapter 2.\n\n>>> add(1, 2)\n3"
     said = {"": "Adds.", "Returns": "The sum.", "Source": "the book; chapter 2."}
     assert docstrings.sections(doc) == said | {"Example": ">>> add(1, 2)\n3"}
-    assert docstrings.sections("Adds.\n\n>>> a\n\nMore.") == {"": "Adds.\n\n\n\nMore.", "Example": ">>> a"}
+    assert docstrings.sections("Adds.\n\n>>> a\n\nMore.") == {
+        "": "Adds.\n\n\n\nMore.",
+        "Example": ">>> a",
+    }
 
 
 @pytest.fixture
@@ -136,7 +149,9 @@ def test_no_annotation_is_left_as_jaxtyping_writes_it():
     assert not [text for text in texts if re.search(r"""\[(Tensor|np\.ndarray), ['"]""", text)]
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if "hapter" in e.doc], ids=lambda entry: entry.name)
+@pytest.mark.parametrize(
+    "entry", [e for e in ENTRIES if "hapter" in e.doc], ids=lambda entry: entry.name
+)
 def test_every_chapter_in_a_docstring_is_one(entry):
     mentions = re.findall(docstrings.CHAPTERS, entry.doc)
     assert len(mentions) == len(re.findall(r"hapters?\s\d", entry.doc))
@@ -146,7 +161,9 @@ def test_every_chapter_in_a_docstring_is_one(entry):
     assert linked.count("{ref}`") == sum(len(re.findall(r"\d+", mention)) for mention in mentions)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "book").glob("[0-9]*.ipynb")), ids=lambda path: path.stem
+)
 def test_every_chapter_names_its_part_of_the_library(path):
     """Or says why it has none, as the introduction does."""
     first = nbformat.read(path, as_version=4).cells[0].source
@@ -154,24 +171,37 @@ def test_every_chapter_names_its_part_of_the_library(path):
 
 
 def test_what_is_private_stays_out():
-    assert not [entry.name for entry in ENTRIES if entry.short.startswith("_") and entry.short not in docstrings.CALLED]
+    assert not [
+        entry.name
+        for entry in ENTRIES
+        if entry.short.startswith("_") and entry.short not in docstrings.CALLED
+    ]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The reference, and a page with a title and a box in the place of each chapter; every warning is an error."""
+    """The reference, and a page with a title and a box in the place of each chapter; every warning
+    is an error.
+    """
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     source = tmp_path_factory.mktemp("site")
     for number, label in library_pages.labels().items():
-        text = f"({label})=\n# Chapter\n\n:::{{admonition}} In this chapter\n:class: tip\nText.\n:::\n"
+        text = (
+            f"({label})=\n# Chapter\n\n:::{{admonition}} In this chapter\n:class: tip\nText.\n:::\n"
+        )
         (source / f"{number:02}_chapter.md").write_text(text)
     for name, text in PAGES.items():
         if name != "index":
             (source / f"{name}.md").write_text(text, encoding="utf8")
-    (source / "index.md").write_text("# All\n\n```{library-names}\n```\n\n```{toctree}\n:glob:\n*\n```\n")
-    settings = {"extensions": ["myst_parser", "library_pages"], "myst_enable_extensions": ["colon_fence"]}
+    (source / "index.md").write_text(
+        "# All\n\n```{library-names}\n```\n\n```{toctree}\n:glob:\n*\n```\n"
+    )
+    settings = {
+        "extensions": ["myst_parser", "library_pages"],
+        "myst_enable_extensions": ["colon_fence"],
+    }
     with patch_docutils(str(source)), docutils_namespace():
         app = Sphinx(
             source, None, source / "html", source / "trees", "html",
@@ -185,17 +215,28 @@ def site(tmp_path_factory):
 def test_entries_link_to_chapters_and_chapters_to_entries(site):
     attack = (site / "attack.html").read_text(encoding="utf8")
     assert 'id="mofa_lib.attack.LatentAttack"' in attack and 'id="module-mofa_lib.attack"' in attack
-    assert 'href="07_chapter.html#ch-attack"' in attack and 'href="02_chapter.html#ch-background"' in attack
-    assert 'href="models.html#mofa_lib.morphable.MorphableModel"' in attack  # a class in a signature
+    assert (
+        'href="07_chapter.html#ch-attack"' in attack
+        and 'href="02_chapter.html#ch-background"' in attack
+    )
+    assert (
+        'href="models.html#mofa_lib.morphable.MorphableModel"' in attack
+    )  # a class in a signature
     assert 'href="#mofa_lib.attack.pgd"' in attack  # a name in a docstring
     chapter = (site / "07_chapter.html").read_text(encoding="utf8")
-    assert "In the library" in chapter and 'href="attack.html#mofa_lib.attack.LatentAttack"' in chapter
+    assert (
+        "In the library" in chapter and 'href="attack.html#mofa_lib.attack.LatentAttack"' in chapter
+    )
     assert "In the library" not in (site / "01_chapter.html").read_text(encoding="utf8")
-    assert 'href="autoencoder.html#mofa_lib.profiles.profile"' in (site / "index.html").read_text(encoding="utf8")
+    assert 'href="autoencoder.html#mofa_lib.profiles.profile"' in (site / "index.html").read_text(
+        encoding="utf8"
+    )
 
 
 def test_the_text_of_a_docstring_survives(site):
-    people, models = ((site / f"{name}.html").read_text(encoding="utf8") for name in ("people", "models"))
+    people, models = (
+        (site / f"{name}.html").read_text(encoding="utf8") for name in ("people", "models")
+    )
     tools = (site / "tools.html").read_text(encoding="utf8")
     assert "model=&lt;digest&gt;" in tools  # no tag of HTML
     assert "<table" in models and "pickle.load(" in re.sub(r"<[^>]+>", "", models)

@@ -1,4 +1,6 @@
-"""Every chapter runs alone, from an empty folder, in the profile `smoke`, and has the anatomy that readers rely on."""
+"""Every chapter runs alone, from an empty folder, in the profile `smoke`, and has the anatomy that
+readers rely on.
+"""
 
 import ast
 import json
@@ -31,14 +33,18 @@ def tags(cell) -> list[str]:
 
 @every_notebook
 def test_runs_alone(path, tmp_path, monkeypatch):
-    """And after it, in the same kernel, its exercise with a checker: the stub as it stands, then the solution."""
+    """And after it, in the same kernel, its exercise with a checker: the stub as it stands, then
+    the solution.
+    """
     folder = tmp_path / "empty"
     folder.mkdir()
     out = {"out": str(tmp_path / "out")} if "out" in papermill.inspect_notebook(path) else {}
     # The environment variable also speaks to kernels that a chapter may start itself.
     monkeypatch.setenv("MOFA_PROFILE", "smoke")
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells += [nbformat.v4.new_code_cell(source) for source in unsolved_and_solved(notebook)]
+    notebook.cells += [
+        nbformat.v4.new_code_cell(source) for source in unsolved_and_solved(notebook)
+    ]
     nbformat.write(notebook, tmp_path / "with_exercise.ipynb")
     ran = papermill.execute_notebook(
         tmp_path / "with_exercise.ipynb",
@@ -50,18 +56,33 @@ def test_runs_alone(path, tmp_path, monkeypatch):
     unsolved, solved = (printed(ran.cells.pop(k)).splitlines() for k in (-2, -1))
     hand_to_the_book(path, ran)
     written = [file.name for file in (tmp_path / "out").glob("*")]
-    assert written == ["readings.json"] * (path.stem == "07_attack"), "without `live` the others write nothing"
+    assert written == ["readings.json"] * (path.stem == "07_attack"), (
+        "without `live` the others write nothing"
+    )
     assert unsolved and "Right." not in unsolved, "a stub is not right, and its checker says so"
     assert "Right." in solved
 
 
 def unsolved_and_solved(notebook) -> list[str]:
-    """The block of the exercise with a stub, and the same with the solution's block in the place of the stub."""
+    """The block of the exercise with a stub, and the same with the solution's block in the place of
+    the stub.
+    """
     text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    exercises = re.findall(r"^:::\{exercise\}\n:label: (\S+)\n(.*?)^:::$", text, re.DOTALL | re.MULTILINE)
-    solutions = dict(re.findall(r"^:::\{solution\} (\S+)\n(.*?)^:::$", text, re.DOTALL | re.MULTILINE))
-    found = [(label, code, stub) for label, body in exercises for code in blocks(body) for stub in stubs(code)]
-    assert len(found) == 1, f"one exercise has a stub, `def …(…): ...`: {[label for label, *_ in found]}"
+    exercises = re.findall(
+        r"^:::\{exercise\}\n:label: (\S+)\n(.*?)^:::$", text, re.DOTALL | re.MULTILINE
+    )
+    solutions = dict(
+        re.findall(r"^:::\{solution\} (\S+)\n(.*?)^:::$", text, re.DOTALL | re.MULTILINE)
+    )
+    found = [
+        (label, code, stub)
+        for label, body in exercises
+        for code in blocks(body)
+        for stub in stubs(code)
+    ]
+    assert len(found) == 1, (
+        f"one exercise has a stub, `def …(…): ...`: {[label for label, *_ in found]}"
+    )
     ((label, code, stub),) = found
     (solution,) = blocks(solutions[label])
     defined = [node.name for node in ast.parse(solution).body if isinstance(node, ast.FunctionDef)]
@@ -93,9 +114,14 @@ def hand_to_the_book(path: Path, ran) -> None:
     sys.path.insert(0, str(ROOT / "book" / "_ext"))
     from notebook_cache import cache_folder
 
-    # Without the cell that papermill adds: in this profile it says what the environment variable says.
+    # Without the cell that papermill adds: in this profile it says what the environment variable
+    # says.
     notebook = nbformat.read(path, as_version=4)
-    outputs = [cell for cell in ran.cells if cell.cell_type == "code" and "injected-parameters" not in tags(cell)]
+    outputs = [
+        cell
+        for cell in ran.cells
+        if cell.cell_type == "code" and "injected-parameters" not in tags(cell)
+    ]
     own = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell, run in zip(own, outputs, strict=True):
         assert cell.source == run.source
@@ -116,7 +142,9 @@ def hand_to_the_book(path: Path, ran) -> None:
     ],
 )
 def test_results_can_be_recomputed(name, switch, tmp_path):
-    """The chapters behind the shipped result files compute them live, and write what the library reads."""
+    """The chapters behind the shipped result files compute them live, and write what the library
+    reads.
+    """
     papermill.execute_notebook(
         ROOT / "book" / f"{name}.ipynb",
         tmp_path / "out.ipynb",
@@ -126,7 +154,9 @@ def test_results_can_be_recomputed(name, switch, tmp_path):
     )
     (written,) = (tmp_path / "results").glob("*.json")
     result = json.loads(written.read_text(encoding="utf8"))
-    shipped = json.loads((ROOT / "mofa_lib" / "shipped" / "results" / written.name).read_text(encoding="utf8"))
+    shipped = json.loads(
+        (ROOT / "mofa_lib" / "shipped" / "results" / written.name).read_text(encoding="utf8")
+    )
     assert result["profile"] == "smoke" and result["n"] <= shipped["n"]
     assert list(result) == list(shipped) and f"-p {switch} True" in result["command"]
     assert list(result["data"]) == list(shipped["data"])
@@ -168,14 +198,18 @@ def test_nothing_is_left_to_do(path):
 
 @every_notebook
 def test_figures_speak(path):
-    """A figure's caption and its alternative text live in the metadata of the cell, and labels are unique."""
+    """A figure's caption and its alternative text live in the metadata of the cell, and labels are
+    unique.
+    """
     labels = []
     for cell in nbformat.read(path, as_version=4).cells:
         assert "ax.set_title(" not in cell.source
         shown = cell.metadata.get("mystnb", {})
         if "figure" in shown:
             assert shown["figure"].get("caption")
-            said = shown.get("image", {}).get("alt") or "show.flipbook(" in cell.source  # its pages bring their own
+            said = (
+                shown.get("image", {}).get("alt") or "show.flipbook(" in cell.source
+            )  # its pages bring their own
             assert said, shown["figure"]
             labels.append(shown["figure"].get("name"))
     assert len(labels) == len(set(labels))
@@ -183,7 +217,9 @@ def test_figures_speak(path):
 
 @every_notebook
 def test_names_the_repository_once_and_rightly(path):
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if "google.colab" in cell.source]
+    cells = [
+        cell for cell in nbformat.read(path, as_version=4).cells if "google.colab" in cell.source
+    ]
     for cell in cells:
         for address in re.findall(r"https://github\.com/[\w./-]+", cell.source):
             assert address.removesuffix(".git").rstrip("/") == ADDRESS
@@ -191,7 +227,9 @@ def test_names_the_repository_once_and_rightly(path):
 
 @every_notebook
 def test_colab_installs_what_is_imported(path, monkeypatch):
-    """The first cell, run alone as Colab runs it, asks pip for the library and for all that it does not bring."""
+    """The first cell, run alone as Colab runs it, asks pip for the library and for all that it does
+    not bring.
+    """
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     commands = []
     shell = SimpleNamespace(get_ipython=lambda: SimpleNamespace(system=commands.append))
@@ -208,9 +246,13 @@ def test_colab_installs_what_is_imported(path, monkeypatch):
     library = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
     lines = [*library["dependencies"], *more.split()]
     lines += [line for extra in extras for line in library["optional-dependencies"][extra]]
-    brought = {"mofa-lib", "ipython"} | {canonicalize_name(Requirement(line).name) for line in lines}
+    brought = {"mofa-lib", "ipython"} | {
+        canonicalize_name(Requirement(line).name) for line in lines
+    }
     nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
-    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported = {
+        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+    }
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     for module in {name.partition(".")[0] for name in imported} - sys.stdlib_module_names:
         assert brought & {canonicalize_name(name) for name in DISTRIBUTIONS[module]}, module

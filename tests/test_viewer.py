@@ -30,11 +30,15 @@ def page_of(shown) -> str:
 
 
 def data_of(shown) -> dict:
-    return json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page_of(shown), re.DOTALL)[1])
+    return json.loads(
+        re.search(r'<script id="data"[^>]*>(.*?)</script>', page_of(shown), re.DOTALL)[1]
+    )
 
 
 def still_of(shown) -> Image.Image:
-    (content,) = re.findall(r'<img id="still" [^>]*src="data:image/webp;base64,([^"]*)"', page_of(shown))
+    (content,) = re.findall(
+        r'<img id="still" [^>]*src="data:image/webp;base64,([^"]*)"', page_of(shown)
+    )
     return Image.open(io.BytesIO(base64.b64decode(content)))
 
 
@@ -43,7 +47,9 @@ def unpacked(packed: dict) -> np.ndarray:
 
 
 def test_the_page_holds_mean_and_components_to_within_half_a_unit(tiny_model):
-    data = data_of(show.sliders(tiny_model, "Some", shape=(2,), expression=[0], appearance=range(1, 3)))
+    data = data_of(
+        show.sliders(tiny_model, "Some", shape=(2,), expression=[0], appearance=range(1, 3))
+    )
     expected = [
         (data["vertices"], tiny_model.mean_shape),
         (data["colours"], tiny_model.mean_appearance),
@@ -55,7 +61,12 @@ def test_the_page_holds_mean_and_components_to_within_half_a_unit(tiny_model):
     for packed, true in expected:
         assert packed["unit"] == pytest.approx(float(true.abs().max()) / 32767)
         np.testing.assert_allclose(unpacked(packed), true, atol=0.51 * packed["unit"])
-    assert [slider["name"] for slider in data["sliders"]] == ["shape 3", "expression 1", "appearance 2", "appearance 3"]
+    assert [slider["name"] for slider in data["sliders"]] == [
+        "shape 3",
+        "expression 1",
+        "appearance 2",
+        "appearance 3",
+    ]
     assert all(not slider["colours"] for slider in data["sliders"][:2])
     assert all(not slider["vertices"] for slider in data["sliders"][2:])
     faces = np.frombuffer(base64.b64decode(data["faces"]), "<u2").reshape(-1, 3)
@@ -64,7 +75,12 @@ def test_the_page_holds_mean_and_components_to_within_half_a_unit(tiny_model):
 
 def test_key_frames_are_one_slider(tiny_model):
     (slider,) = data_of(head(tiny_model, 3, ends=("no smile", "smile")))["sliders"]
-    assert (slider["low"], slider["high"], slider["ends"], slider["name"]) == (0, 2, ["no smile", "smile"], "A head")
+    assert (slider["low"], slider["high"], slider["ends"], slider["name"]) == (
+        0,
+        2,
+        ["no smile", "smile"],
+        "A head",
+    )
     for k, packed in enumerate(slider["vertices"], 1):
         np.testing.assert_allclose(unpacked(packed), 5 * k, rtol=1e-4)
     assert slider["colours"] == []
@@ -88,7 +104,9 @@ def test_a_page_with_six_components_of_the_default_model_is_small(model):
 
 
 def test_the_still_picture_is_the_head_on_nothing(tiny_model):
-    """A sphere of one colour, lit already: a full disc of that colour, transparent around it, as wide as the frame."""
+    """A sphere of one colour, lit already: a full disc of that colour, transparent around it, as
+    wide as the frame.
+    """
     colours = torch.tensor([0.2, 0.5, 0.8]).expand(1, len(tiny_model.mean_shape), 3)
     shown = show.head(tiny_model.mean_shape[None], tiny_model.faces, colours, "A ball", lit=True)
     pixels = np.asarray(still_of(shown).convert("RGBA")).astype(float) / 255
@@ -104,7 +122,9 @@ def test_the_still_picture_is_the_head_on_nothing(tiny_model):
 
 def test_lamps_darken_the_rim_of_the_still_picture_and_not_its_middle(tiny_model):
     colours = torch.full((1, len(tiny_model.mean_shape), 3), 0.6)
-    pixels = np.asarray(still_of(show.head(tiny_model.mean_shape[None], tiny_model.faces, colours, "A ball")))
+    pixels = np.asarray(
+        still_of(show.head(tiny_model.mean_shape[None], tiny_model.faces, colours, "A ball"))
+    )
     middle, rim = pixels[160, 160, 0] / 255, pixels[160, 300, 0] / 255
     assert middle == pytest.approx(0.6, abs=0.03) and rim < 0.75 * middle
 
@@ -115,7 +135,9 @@ def test_the_camera_keeps_the_head_in_the_frame_wherever_the_sliders_are(tiny_mo
     slope = np.tan(np.radians(view["fov"] / 2))
     for k in range(2):
         for reach in (-5, 0, 5):
-            points = (tiny_model.mean_shape + reach * tiny_model.shape_basis[:, :, k]).numpy() - view["centre"]
+            points = (
+                tiny_model.mean_shape + reach * tiny_model.shape_basis[:, :, k]
+            ).numpy() - view["centre"]
             depth = view["distance"] - points[:, 2]
             assert (np.abs(points[:, :2]) < slope * depth[:, None]).all()
     ball = data_of(head(tiny_model))["view"]
@@ -124,7 +146,9 @@ def test_the_camera_keeps_the_head_in_the_frame_wherever_the_sliders_are(tiny_mo
 
 def test_a_component_that_is_not_there_is_named(tiny_model):
     for changes in ({"shape": [3]}, {"shape": [-1]}):
-        with pytest.raises(ValueError, match="There is no shape component -?[13]: the model has 3, counted from 0."):
+        with pytest.raises(
+            ValueError, match="There is no shape component -?[13]: the model has 3, counted from 0."
+        ):
             show.sliders(tiny_model, "Some", **changes)
 
 
@@ -149,8 +173,9 @@ def site(tmp_path_factory):
 def visit(browser, site):
     """Open a page that shows a viewer; a function that gives the page and the frame's inside.
 
-    Args of the function: what is shown; more style; `local`, whether the site holds the viewer's library; `public`,
-    whether its public address does; width of the window; options of the browser's context.
+    Args of the function: what is shown; more style; `local`, whether the site holds the viewer's
+    library; `public`, whether its public address does; width of the window; options of the
+    browser's context.
     """
     folder, address = site
     contexts = []
@@ -158,14 +183,22 @@ def visit(browser, site):
     def visit(shown, style="", local=True, public=False, width=700, **options):
         context = browser.new_context(viewport={"width": width, "height": 700}, **options)
         contexts.append(context)
-        context.route(re.compile("^https:"), lambda route: route.fulfill(path=LIBRARY) if public else route.abort())
+        context.route(
+            re.compile("^https:"),
+            lambda route: route.fulfill(path=LIBRARY) if public else route.abort(),
+        )
         page = context.new_page()
         page.asked, page.errors = [], []
         page.on("request", lambda request: page.asked.append(request.url))
-        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: page.errors.append(message.text) if message.type == "error" else None,
+        )
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         place = "book" if local else "book/deeper"  # where ../_static is, or is not
-        text = f'<!doctype html><meta charset="utf-8"><style>{style}</style><p>Above.</p>{shown.data}'
+        text = (
+            f'<!doctype html><meta charset="utf-8"><style>{style}</style><p>Above.</p>{shown.data}'
+        )
         (folder / place / "page.html").write_text(text, encoding="utf8")
         page.goto(f"{address}/{place}/page.html")
         return page, page.frames[1]
@@ -182,13 +215,17 @@ def ready(inside) -> None:
 
 def drawn(inside) -> None:
     """Wait for two frames: a slider draws in the next one."""
-    inside.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    inside.evaluate(
+        "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
 
 
 def picture(page, inside) -> np.ndarray:
     """What the canvas shows, with what lies behind it."""
     drawn(inside)
-    return np.asarray(Image.open(io.BytesIO(inside.locator("canvas").screenshot())).convert("RGB")).astype(int)
+    return np.asarray(
+        Image.open(io.BytesIO(inside.locator("canvas").screenshot())).convert("RGB")
+    ).astype(int)
 
 
 def mesh(inside, name: str) -> np.ndarray:
@@ -199,7 +236,9 @@ def mesh(inside, name: str) -> np.ndarray:
 
 @needs_chromium
 def test_the_page_adds_up_what_the_model_adds_up(tiny_model, visit):
-    shown = show.sliders(tiny_model, "Some", shape=(0, 2), expression=(1,), appearance=(3,), reach=2.0)
+    shown = show.sliders(
+        tiny_model, "Some", shape=(0, 2), expression=(1,), appearance=(3,), reach=2.0
+    )
     page, inside = visit(shown)
     ready(inside)
     np.testing.assert_allclose(mesh(inside, "position"), tiny_model.mean_shape, atol=0.01)
@@ -234,13 +273,23 @@ def test_the_page_adds_up_what_the_model_adds_up(tiny_model, visit):
 def test_a_slider_over_key_frames_goes_from_each_to_the_next(tiny_model, visit):
     vertices = torch.stack([tiny_model.mean_shape * size for size in (1.0, 0.5, 0.9)])
     colours = tiny_model.mean_appearance.expand(3, -1, -1)
-    page, inside = visit(show.head(vertices, tiny_model.faces, colours, "A ball", ("small", "large")))
+    page, inside = visit(
+        show.head(vertices, tiny_model.faces, colours, "A ball", ("small", "large"))
+    )
     ready(inside)
     slider = inside.get_by_role("slider", name="A ball")
-    for keys, size in (([], 1.0), (["PageUp"] * 2, 0.8), (["PageUp"] * 3, 0.5), (["PageUp"] * 4, 0.82), (["End"], 0.9)):
+    for keys, size in (
+        ([], 1.0),
+        (["PageUp"] * 2, 0.8),
+        (["PageUp"] * 3, 0.5),
+        (["PageUp"] * 4, 0.82),
+        (["End"], 0.9),
+    ):
         for key in keys:  # a page is a tenth
             slider.press(key)
-        np.testing.assert_allclose(mesh(inside, "position"), size * tiny_model.mean_shape, atol=0.01)
+        np.testing.assert_allclose(
+            mesh(inside, "position"), size * tiny_model.mean_shape, atol=0.01
+        )
     assert slider.get_attribute("aria-valuetext") == "100 %"
     assert inside.locator("label").inner_text().split() == ["small", "large"]
 
@@ -258,12 +307,17 @@ def test_colours_that_are_lit_already_are_shown_as_they_are(tiny_model, visit):
 
 @needs_chromium
 def test_the_still_picture_is_what_the_viewer_shows_first(model, visit):
-    page, inside = visit(show.head(model.mean_shape[None], model.faces, model.mean_appearance[None], "Mean"), width=380)
+    page, inside = visit(
+        show.head(model.mean_shape[None], model.faces, model.mean_appearance[None], "Mean"),
+        width=380,
+    )
     ready(inside)
     alive = picture(page, inside)
     inside.evaluate("() => { document.querySelector('#still').hidden = false; }")
     inside.evaluate("() => { document.querySelector('canvas').style.visibility = 'hidden'; }")
-    still = np.asarray(Image.open(io.BytesIO(inside.locator("#still").screenshot())).convert("RGB")).astype(int)
+    still = np.asarray(
+        Image.open(io.BytesIO(inside.locator("#still").screenshot())).convert("RGB")
+    ).astype(int)
     head_there, head_here = (alive.min(2) < 250), (still.min(2) < 250)
     assert (head_there == head_here).mean() > 0.985 and head_there.mean() > 0.3
     assert np.abs(alive - still).mean(2)[head_there & head_here].mean() < 12  # of 255
@@ -303,13 +357,18 @@ def test_where_the_viewer_cannot_run_a_still_picture_stands(trouble, tiny_model,
     shown = show.sliders(tiny_model, "Two components", shape=range(2))
     if trouble == "no WebGL":
         shown.data = shown.data.replace("&quot;webgl2&quot;", "&quot;webgl of another world&quot;")
-    page, inside = visit(shown, local=trouble != "no library", java_script_enabled=trouble != "no scripts")
+    page, inside = visit(
+        shown, local=trouble != "no library", java_script_enabled=trouble != "no scripts"
+    )
     still = inside.locator("#still")
     inside.locator("#sorry").wait_for(state="visible")
     assert still.get_attribute("alt") == "Two components"
     pixels = np.asarray(Image.open(io.BytesIO(still.screenshot())).convert("RGB")).astype(int)
     assert (np.ptp(pixels.reshape(-1, 3), 0) > 100).all()
-    assert not inside.locator("form").is_visible() and inside.get_by_text("Two components").is_visible()
+    assert (
+        not inside.locator("form").is_visible()
+        and inside.get_by_text("Two components").is_visible()
+    )
 
 
 @needs_chromium
@@ -317,7 +376,9 @@ def test_without_a_local_file_the_library_comes_from_its_public_address(tiny_mod
     """As in a notebook, whose frames know no ../_static."""
     page, inside = visit(head(tiny_model), local=False, public=True)
     ready(inside)
-    assert page.asked[1].endswith("/book/_static/vendor/k3d/standalone.js") and page.asked[2:] == [viewer.SCRIPTS[1]]
+    assert page.asked[1].endswith("/book/_static/vendor/k3d/standalone.js") and page.asked[2:] == [
+        viewer.SCRIPTS[1]
+    ]
     assert len(np.unique(picture(page, inside).reshape(-1, 3), axis=0)) > 100
 
 
@@ -336,13 +397,21 @@ def test_the_viewer_wears_the_page_around_it(width, tiny_model, visit):
     inside.wait_for_function(f"{theme[6:]} === 'dark'")
     assert (picture(page, inside)[*corners] == 0x12).all()  # the page shines through
 
-    boxes = [box.bounding_box() for box in [inside.locator("canvas"), *inside.locator("label, button").all()]]
+    boxes = [
+        box.bounding_box()
+        for box in [inside.locator("canvas"), *inside.locator("label, button").all()]
+    ]
     frame = page.locator("iframe").bounding_box()
     for box in boxes:  # all inside the frame, nothing over the head
-        assert box["x"] >= frame["x"] and box["x"] + box["width"] <= frame["x"] + frame["width"] <= width
+        assert (
+            box["x"] >= frame["x"]
+            and box["x"] + box["width"] <= frame["x"] + frame["width"] <= width
+        )
         assert box["y"] + box["height"] <= frame["y"] + frame["height"]
     assert all(box["y"] >= boxes[0]["y"] + boxes[0]["height"] for box in boxes[1:])
-    assert frame["height"] - (boxes[-1]["y"] + boxes[-1]["height"] - frame["y"]) < 20  # no empty space below
+    assert (
+        frame["height"] - (boxes[-1]["y"] + boxes[-1]["height"] - frame["y"]) < 20
+    )  # no empty space below
     for _ in range(2):
         page.keyboard.press("Tab")
     outline = inside.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")

@@ -1,4 +1,6 @@
-"""The lab's graphs against PyTorch. They are exported in a process of their own, without the checks of types."""
+"""The lab's graphs against PyTorch. They are exported in a process of their own, without the checks
+of types.
+"""
 
 import base64
 import io
@@ -70,7 +72,11 @@ def beginning(image, target, weights, bound=BOUND, clip_inside=0):
 
 def step(graph, inputs):
     found = run(graph, **inputs)
-    following = {name.removeprefix("next_"): value for name, value in found.items() if name.startswith("next_")}
+    following = {
+        name.removeprefix("next_"): value
+        for name, value in found.items()
+        if name.startswith("next_")
+    }
     return found, inputs | following | {"step": [inputs["step"][0] + 1]}
 
 
@@ -100,12 +106,19 @@ def test_the_derivative_is_autograd_s(graphs, mofa, faces, weights):
     for i in range(4):
         u = torch.rand(1, 3, 112, 112, generator=torch.Generator().manual_seed(i)) - 0.5
         image = faces[i : i + 1].clamp(0.1, 0.9)
-        found = run(graphs["attack"], **beginning(image, targets[i].to_vector(), weights) | {"u": u})
+        found = run(
+            graphs["attack"], **beginning(image, targets[i].to_vector(), weights) | {"u": u}
+        )
         u.requires_grad_()
         loss = distance(mofa.encode(image + BOUND * u), targets[i]).sum()
         (gradient,) = torch.autograd.grad(loss, u)
         alike.append((found["next_moment1"].sign() == gradient.sign()).float().mean())
-        assert torch.nn.functional.cosine_similarity(found["next_moment1"].flatten(), gradient.flatten(), dim=0) > 0.999
+        assert (
+            torch.nn.functional.cosine_similarity(
+                found["next_moment1"].flatten(), gradient.flatten(), dim=0
+            )
+            > 0.999
+        )
     assert torch.stack(alike).mean() >= 0.999
 
 
@@ -142,7 +155,9 @@ def test_heads_are_those_of_the_renderer(graphs, mofa, faces):
     corners = mofa.model.faces[seen.clamp(min=0)]
     colours = (found["colours"][corners] * rendering.fragments.barycentric[0][..., None]).sum(2)
     there = seen >= 0
-    torch.testing.assert_close(colours[there], rendering.image[0].permute(1, 2, 0)[there], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        colours[there], rendering.image[0].permute(1, 2, 0)[there], atol=1e-4, rtol=1e-4
+    )
 
 
 @torch.no_grad()
@@ -233,21 +248,29 @@ def test_codes_of_one_coordinate_move_one_group(graphs, mofa, faces, weights, ab
     names = [group["name"] for group in about["groups"]]
     expected = 0.5 * float(mofa.model.appearance_sigma[200 - 144]) / 80
     assert float(found["terms"][names.index("appearance")]) == pytest.approx(expected, rel=1e-3)
-    others = [value for name, value in zip(names, found["terms"].tolist(), strict=True) if name != "appearance"]
+    others = [
+        value
+        for name, value in zip(names, found["terms"].tolist(), strict=True)
+        if name != "appearance"
+    ]
     assert max(others) < 1e-4
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make")
 def test_make_exports_the_lab_anew_when_anything_behind_it_changed():
     """All the modules that the export loads, and all that they read of what ships."""
-    loaded = "import sys, mofa_lib.web as _; print(*(m for m in sys.modules if m[:8] == 'mofa_lib'))"
+    loaded = (
+        "import sys, mofa_lib.web as _; print(*(m for m in sys.modules if m[:8] == 'mofa_lib'))"
+    )
     command = [sys.executable, "-c", loaded]
     run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     files = [find_spec(name).origin for name in run.stdout.split()]
     modules = {Path(file).relative_to(ROOT).as_posix() for file in files}
     files = (ROOT / "mofa_lib" / "shipped").rglob("*.safetensors")
     shipped = {path.relative_to(ROOT).as_posix() for path in files}
-    rules = subprocess.run(["make", "-pnq", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    rules = subprocess.run(
+        ["make", "-pnq", "help"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     (line,) = re.findall(r"^book/_static/lab/data/\.exported: ([^|]*)", rules, re.MULTILINE)
     behind = line.split()
     assert "mofa_lib/attack.py" in modules and modules | shipped <= set(behind)

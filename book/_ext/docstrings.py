@@ -1,7 +1,9 @@
-"""What the library says about itself: public names, signatures and docstrings, read off its source, never imported.
+"""What the library says about itself: public names, signatures and docstrings, read off its source,
+never imported.
 
-Public is what has no underscore before its name. The docstrings are Google's kind, written in Markdown. (griffe would
-read the signatures, but not these shapes, nor sections without a blank line before them.)
+Public is what has no underscore before its name. The docstrings are Google's kind, written in
+Markdown. (griffe would read the signatures, but not these shapes, nor sections without a blank line
+before them.)
 """
 
 import ast
@@ -49,7 +51,9 @@ class Entry:
     @property
     def short(self) -> str:
         """The last part of the name; of a module, all but the library's."""
-        return self.name.partition(".")[2] if self.kind == "module" else self.name.rpartition(".")[2]
+        return (
+            self.name.partition(".")[2] if self.kind == "module" else self.name.rpartition(".")[2]
+        )
 
     def walk(self) -> Iterator["Entry"]:
         """This entry and all that it holds."""
@@ -61,7 +65,8 @@ class Entry:
 def read_library(folder: Path = LIBRARY) -> dict[str, Entry]:
     """The public modules of a library by their names without the library's, such as studio.skin.
 
-    A package inside it is one of them where it defines anything, or gives away what its modules define.
+    A package inside it is one of them where it defines anything, or gives away what its modules
+    define.
     """
     found = {}
     for path in sorted(folder.rglob("*.py")):
@@ -127,9 +132,15 @@ def _module(path: Path, name: str) -> Entry:
     constants = {ast.unparse(node.targets[0]): node.value for node in assigned}
     for arguments in ast.walk(tree):  # a default shows its value, not the name of a constant
         if isinstance(arguments, ast.arguments):
-            arguments.defaults = [constants.get(ast.unparse(default), default) for default in arguments.defaults]
+            arguments.defaults = [
+                constants.get(ast.unparse(default), default) for default in arguments.defaults
+            ]
     own = path.stem == "__init__"
-    given = {short: full for short, full in _imported(tree).items() if own and full.startswith(f"{name}.")}
+    given = {
+        short: full
+        for short, full in _imported(tree).items()
+        if own and full.startswith(f"{name}.")
+    }
     return Entry("module", name, _doc(tree), members=_members(tree, name), given=given)
 
 
@@ -139,13 +150,22 @@ def _members(node: ast.Module | ast.ClassDef, name: str) -> list[Entry]:
         child for child in node.body
         if type(child) in makers and (not child.name.startswith("_") or child.name in CALLED)
     ]  # fmt: skip
-    return [makers[type(child)](child, f"{name}.{child.name}", isinstance(node, ast.ClassDef)) for child in public]
+    return [
+        makers[type(child)](child, f"{name}.{child.name}", isinstance(node, ast.ClassDef))
+        for child in public
+    ]
 
 
 def _class(node: ast.ClassDef, name: str, inside: bool) -> Entry:
-    constructor = [child for child in node.body if isinstance(child, ast.FunctionDef) and child.name == "__init__"]
+    constructor = [
+        child
+        for child in node.body
+        if isinstance(child, ast.FunctionDef) and child.name == "__init__"
+    ]
     parameters = _parameters(constructor[0].args)[1:] if constructor else _fields(node)
-    return Entry("class", name, _doc(node), parameters, members=_members(node, name), prefix="class ")
+    return Entry(
+        "class", name, _doc(node), parameters, members=_members(node, name), prefix="class "
+    )
 
 
 def _function(node: ast.FunctionDef, name: str, inside: bool) -> Entry:

@@ -1,11 +1,12 @@
-"""Sphinx extension: the reference pages of the library, made from its docstrings, with links to the chapters and back.
+"""Sphinx extension: the reference pages of the library, made from its docstrings, with links to the
+chapters and back.
 
     ```{library} attack adapters
     ```
 
-makes a section for each of these modules. `{library-names}` makes a table of what `from mofa_lib import …` knows. The
-box at the top of a chapter gets a line "In the library" with whatever says in its docstring that this chapter derives
-or uses it.
+makes a section for each of these modules. `{library-names}` makes a table of what `from mofa_lib
+import …` knows. The box at the top of a chapter gets a line "In the library" with whatever says in
+its docstring that this chapter derives or uses it.
 """
 
 import json
@@ -13,14 +14,30 @@ import re
 from functools import cache
 from itertools import groupby
 
-from docstrings import CHAPTERS, LIBRARY, Entry, derived_in, exported, items, path_of, read_library, sections
+from docstrings import (
+    CHAPTERS,
+    LIBRARY,
+    Entry,
+    derived_in,
+    exported,
+    items,
+    path_of,
+    read_library,
+    sections,
+)
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 BOOK = LIBRARY.parent / "book"
-FIELDS = {"Args": "Arguments", "Attributes": "Attributes", "Returns": "Returns", "Raises": "Raises", "Source": "Source"}
+FIELDS = {
+    "Args": "Arguments",
+    "Attributes": "Attributes",
+    "Returns": "Returns",
+    "Raises": "Raises",
+    "Source": "Source",
+}
 CODE = re.compile(r"(`+[^`]+`+)")
 WIDE = 64  # characters of a signature beyond which every parameter gets a line
 
@@ -29,14 +46,24 @@ library = cache(read_library)
 
 @cache
 def names() -> dict[str, Entry]:
-    """Modules and their classes and functions by full name, the only ones that a docstring can link to."""
-    return {entry.name: entry for module in library().values() for entry in (module, *module.members)}
+    """Modules and their classes and functions by full name, the only ones that a docstring can link
+    to.
+    """
+    return {
+        entry.name: entry for module in library().values() for entry in (module, *module.members)
+    }
 
 
 @cache
 def aliases() -> dict[str, str]:
-    """Full names under which a package gives an entry away, mofa_lib.show.grid, and the entry's own."""
-    given = [(f"{module.name}.{name}", full) for module in library().values() for name, full in module.given.items()]
+    """Full names under which a package gives an entry away, mofa_lib.show.grid, and the entry's
+    own.
+    """
+    given = [
+        (f"{module.name}.{name}", full)
+        for module in library().values()
+        for name, full in module.given.items()
+    ]
     return {alias: full for alias, full in given if full in names()}
 
 
@@ -56,7 +83,9 @@ def link_chapters(text: str) -> str:
     def link(mention: re.Match) -> str:
         if mention[1].isdecimal():
             return f"{{ref}}`{mention[0]} <{labels()[int(mention[1])]}>`"
-        return re.sub(r"\d+", lambda number: f"{{ref}}`{number[0]} <{labels()[int(number[0])]}>`", mention[0])
+        return re.sub(
+            r"\d+", lambda number: f"{{ref}}`{number[0]} <{labels()[int(number[0])]}>`", mention[0]
+        )
 
     return re.sub(CHAPTERS, link, text)
 
@@ -79,7 +108,9 @@ def target(name: str, entry: Entry, module: Entry) -> str | None:
 
 
 def to_myst(text: str, entry: Entry, module: Entry) -> str:
-    """A docstring's Markdown with links to chapters and to other entries; indented code stays as it is."""
+    """A docstring's Markdown with links to chapters and to other entries; indented code stays as it
+    is.
+    """
     blocks = groupby(text.splitlines(), key=lambda line: line.startswith("    "))
     return "\n".join(
         block if code else "".join(_linked(part, entry, module) for part in CODE.split(block))
@@ -110,7 +141,9 @@ def separated(links: list[nodes.Node]) -> list[nodes.Node]:
 
 
 class Library(SphinxDirective):
-    """The sections of some modules: what the module says, then its classes and functions in their order."""
+    """The sections of some modules: what the module says, then its classes and functions in their
+    order.
+    """
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -120,7 +153,9 @@ class Library(SphinxDirective):
 
     def _module(self, module: Entry) -> nodes.section:
         self.env.note_dependency(str(path_of(module.short)))
-        section = nodes.section("", nodes.title("", "", nodes.literal("", module.name)), ids=[f"module-{module.name}"])
+        section = nodes.section(
+            "", nodes.title("", "", nodes.literal("", module.name)), ids=[f"module-{module.name}"]
+        )
         self.set_source_info(section)
         domain = self.env.get_domain("py")
         domain.note_module(module.name, section["ids"][0], module.doc.partition("\n")[0], "", False)
@@ -135,7 +170,9 @@ class Library(SphinxDirective):
         links = [reference(full, name) for name, full in module.given.items() if full in names()]
         if not links:
             return []
-        return [nodes.paragraph("", "", nodes.Text("Gives away "), *separated(links), nodes.Text("."))]
+        return [
+            nodes.paragraph("", "", nodes.Text("Gives away "), *separated(links), nodes.Text("."))
+        ]
 
     def _entry(self, entry: Entry, module: Entry) -> addnodes.desc:
         signature = self._signature(entry, module)
@@ -143,11 +180,21 @@ class Library(SphinxDirective):
         said = sections(entry.doc)
         self._say(said.pop(""), entry, module, content)
         if said:
-            content += nodes.field_list("", *(self._field(name, said[name], entry, module) for name in said))
+            content += nodes.field_list(
+                "", *(self._field(name, said[name], entry, module) for name in said)
+            )
         content += [self._entry(member, module) for member in entry.members]
-        self.env.get_domain("py").note_object(entry.name, entry.kind, entry.name, location=signature)
+        self.env.get_domain("py").note_object(
+            entry.name, entry.kind, entry.name, location=signature
+        )
         return addnodes.desc(
-            "", signature, content, domain="py", objtype=entry.kind, desctype=entry.kind, classes=["py", entry.kind]
+            "",
+            signature,
+            content,
+            domain="py",
+            objtype=entry.kind,
+            desctype=entry.kind,
+            classes=["py", entry.kind],
         )
 
     def _signature(self, entry: Entry, module: Entry) -> addnodes.desc_signature:
@@ -182,7 +229,11 @@ class Library(SphinxDirective):
         """An annotation with the default behind it, in which the library's classes are links."""
         full = {entry.short: name for name, entry in names().items() if entry.kind == "class"}
         words = re.split(r"\b(" + "|".join(full) + r")\b", text)
-        return [reference(full[word], word) if word in full else nodes.Text(word) for word in words if word]
+        return [
+            reference(full[word], word) if word in full else nodes.Text(word)
+            for word in words
+            if word
+        ]
 
     def _chapters(self, chapters: set[int]) -> list[nodes.Node]:
         """Links to the chapters behind an entry, at the end of its signature."""
@@ -199,7 +250,12 @@ class Library(SphinxDirective):
             body += nodes.literal_block(text, text, language="pycon")
             return nodes.field("", nodes.field_name("", name), body)
         listed = items(text) if name in ("Args", "Attributes", "Raises") else {}
-        self._say("\n".join(f"- `{item}`: {said}" for item, said in listed.items()) or text, entry, module, body)
+        self._say(
+            "\n".join(f"- `{item}`: {said}" for item, said in listed.items()) or text,
+            entry,
+            module,
+            body,
+        )
         return nodes.field("", nodes.field_name("", FIELDS[name]), body)
 
     def _say(self, text: str, entry: Entry, module: Entry, node: nodes.Element) -> None:

@@ -1,7 +1,7 @@
 """Copies the web files that the site serves itself into book/_static/vendor (ignored by git).
 
-From node_modules (pinned in package-lock.json): MathJax; k3d, which draws the heads that turn; onnxruntime
-and three.js, which the lab runs on.
+From node_modules (pinned in package-lock.json): MathJax; k3d, which draws the heads that turn;
+onnxruntime and three.js, which the lab runs on.
 """
 
 import json
@@ -15,15 +15,18 @@ VENDOR = ROOT / "book" / "_static" / "vendor"
 # What the lab loads before it starts; its page says how much that is, and shows how much is there.
 LAB = {
     "onnxruntime/ort.wasm.min.mjs": MODULES / "onnxruntime-web/dist/ort.wasm.min.mjs",
-    "onnxruntime/ort-wasm-simd-threaded.mjs": MODULES / "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
-    "onnxruntime/ort-wasm-simd-threaded.wasm": MODULES / "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+    "onnxruntime/ort-wasm-simd-threaded.mjs": MODULES
+    / "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
+    "onnxruntime/ort-wasm-simd-threaded.wasm": MODULES
+    / "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
     "three/three.module.js": MODULES / "three/build/three.module.js",
     "three/three.core.js": MODULES / "three/build/three.core.js",
     "three/OrbitControls.js": MODULES / "three/examples/jsm/controls/OrbitControls.js",
 }
 FOLDERS = {
     "mathjax/output/chtml/fonts/woff-v2": MODULES / "mathjax/es5/output/chtml/fonts/woff-v2",
-    "mathjax/input/tex/extensions": MODULES / "mathjax/es5/input/tex/extensions",  # loaded when a page asks
+    "mathjax/input/tex/extensions": MODULES
+    / "mathjax/es5/input/tex/extensions",  # loaded when a page asks
     "mathjax/a11y": MODULES / "mathjax/es5/a11y",
     "mathjax/sre": MODULES / "mathjax/es5/sre",
 }
