@@ -205,7 +205,7 @@ def _visibility(
         a, b, c = (corner.index_select(1, triangle).double() for corner in (a, b, c))  # (3, M) each
         index = numbers.expand(batch, -1).reshape(-1).index_select(0, triangle)  # (M,)
         key = _keys(a, b, c, pixel, index)  # (M,)
-        start = starts.expand(-1, len(numbers)).reshape(-1).index_select(0, triangle)  # (M,)
+        start = starts.expand(-1, numbers.shape[0]).reshape(-1).index_select(0, triangle)  # (M,)
         place = (pixel[1] * (width + 1) + pixel[0]).long().add_(start)  # (M,)
         buffer.view(-1).scatter_reduce_(0, place, key, "amin")
 
@@ -283,9 +283,9 @@ def _tiles(
 
     # Each triangle as often as it has tiles, which are numbered from 0, row after row.
     device = low.device
-    triangle = torch.repeat_interleave(torch.arange(len(count), device=device), count)  # (T,)
+    triangle = torch.repeat_interleave(torch.arange(count.shape[0], device=device), count)  # (T,)
     before = (count.cumsum(0) - count).index_select(0, triangle)  # (T,): of earlier triangles
-    number = (torch.arange(len(triangle), device=device) - before).to(low.dtype)  # (T,)
+    number = (torch.arange(triangle.shape[0], device=device) - before).to(low.dtype)  # (T,)
     across = across.index_select(0, triangle)  # (T,)
     row = ((number + 0.5) / across).floor_()  # with a half, no rounding can reach a whole number
 

@@ -15,6 +15,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from mofa_lib import viewer
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
 PINS = {
@@ -54,12 +56,12 @@ def test_the_library_pins_nothing():
 # Colab in August 2026, by os-info.txt and pip-freeze.txt of
 # https://github.com/googlecolab/backend-info.
 COLAB = {
-    "python": "3.13.15", "accelerate": "1.14.0", "anywidget": "0.9.21", "click": "8.4.2", "huggingface-hub": "1.27.0",
-    "ipykernel": "6.17.1", "ipython": "7.34.0", "ipywidgets": "7.7.1", "jupyter-client": "7.4.9",
-    "matplotlib": "3.10.0", "msgpack": "1.2.1", "nbclient": "0.10.4", "nbformat": "5.11.1", "numpy": "2.1.3",
-    "pillow": "11.3.0", "psutil": "5.9.5", "requests": "2.32.4", "safetensors": "0.8.0", "scikit-image": "0.25.2",
-    "scikit-learn": "1.6.1", "scipy": "1.16.3", "tenacity": "9.1.4", "torch": "2.11.0", "torchvision": "0.26.0",
-    "tqdm": "4.67.3", "traitlets": "5.7.1", "typing-extensions": "4.16.0",
+    "python": "3.13.15", "accelerate": "1.14.0", "click": "8.4.2", "huggingface-hub": "1.27.0",
+    "ipykernel": "6.17.1", "ipython": "7.34.0", "jupyter-client": "7.4.9", "matplotlib": "3.10.0",
+    "nbclient": "0.10.4", "nbformat": "5.11.1", "numpy": "2.1.3", "pillow": "11.3.0",
+    "psutil": "5.9.5", "requests": "2.32.4", "safetensors": "0.8.0", "scikit-image": "0.25.2",
+    "scikit-learn": "1.6.1", "scipy": "1.16.3", "tenacity": "9.1.4", "torch": "2.11.0",
+    "torchvision": "0.26.0", "tqdm": "4.67.3", "traitlets": "5.7.1", "typing-extensions": "4.16.0",
 }  # fmt: skip
 
 
@@ -97,3 +99,7 @@ def test_npm_s_lock_keeps_no_addresses():
     wanted = package["dependencies"] | package["devDependencies"]
     locked = json.loads(text)["packages"]
     assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+
+
+def test_the_viewer_asks_for_the_library_that_npm_pins():
+    assert viewer.K3D == json.loads((ROOT / "package.json").read_text())["dependencies"]["k3d"]

@@ -79,6 +79,71 @@ def test_a_shape_reads_as_a_shape(annotated, shown, tmp_path):
     assert function.returns == shown
 
 
+def test_a_line_may_end_between_the_word_and_the_number():
+    doc = "Derived in\nchapter\n8\nand 10."
+    entry = docstrings.Entry("function", "mofa_lib.attack.f", doc)
+    assert docstrings.derived_in(entry) == {8, 10}
+    linked = library_pages.to_myst(doc, entry, LIBRARY["attack"])
+    assert linked.count("{ref}`") == 2
+
+
+def test_an_example_is_a_part_of_its_own():
+    doc = "Adds.\n\nReturns:\n    The sum.\nSource: the book; chapter 2.\n\n>>> add(1, 2)\n3"
+    said = {"": "Adds.", "Returns": "The sum.", "Source": "the book; chapter 2."}
+    assert docstrings.sections(doc) == said | {"Example": ">>> add(1, 2)\n3"}
+    assert docstrings.sections("Adds.\n\n>>> a\n\nMore.") == {
+        "": "Adds.\n\n\n\nMore.",
+        "Example": ">>> a",
+    }
+
+
+@pytest.fixture
+def nested(tmp_path):
+    """A library of which a package has modules of its own, and another one gives their names away."""
+    files = {
+        "plain.py": "def f(): ...\n",
+        "_hidden.py": "def f(): ...\n",
+        "wing/__init__.py": "from lib.wing.deep.core import g\nfrom pathlib import Path\n",
+        "wing/__main__.py": "def main(): ...\n",
+        "wing/room.py": 'class C:\n    """See `wing.g`, `g_h` and `plain.f`."""\n',
+        "wing/deep/__init__.py": '"""Only words."""\nfrom pathlib import Path\n',
+        "wing/deep/core.py": "def g(): ...\ndef g_h(): ...\n",
+        "own/__init__.py": "def h(): ...\n",
+        "_private/module.py": "def f(): ...\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "lib" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return docstrings.read_library(tmp_path / "lib")
+
+
+def test_packages_are_read_with_all_that_is_public_in_them(nested):
+    assert sorted(nested) == ["own", "plain", "wing", "wing.deep.core", "wing.room"]
+    assert [module.name for module in nested.values() if module.name != f"lib.{module.short}"] == []
+    assert [entry.name for entry in nested["own"].members] == ["lib.own.h"]
+    assert nested["wing"].given == {"g": "lib.wing.deep.core.g"} and not nested["wing"].members
+
+
+def test_an_entry_is_found_by_the_name_under_which_a_package_gives_it_away(nested, monkeypatch):
+    monkeypatch.setattr(library_pages, "library", lambda: nested)
+    caches = (library_pages.names, library_pages.aliases)
+    for cached in caches:
+        cached.cache_clear()
+    try:
+        said = library_pages.to_myst(nested["wing.room"].members[0].doc, *2 * [nested["wing.room"]])
+    finally:
+        for cached in caches:
+            cached.cache_clear()
+    full = ["lib.wing.deep.core.g", "lib.wing.deep.core.g_h", "lib.plain.f"]
+    assert re.findall(r"<([\w.]+)>", said) == full
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_every_module_is_read_from_its_file(name):
+    assert docstrings.path_of(name) == Path(importlib.import_module(f"mofa_lib.{name}").__file__)
+
+
 def test_no_annotation_is_left_as_jaxtyping_writes_it():
     texts = [text for entry in ENTRIES for text in [*(entry.parameters or []), entry.returns]]
     assert not [text for text in texts if re.search(r"""\[(Tensor|np\.ndarray), ['"]""", text)]
@@ -89,7 +154,7 @@ def test_no_annotation_is_left_as_jaxtyping_writes_it():
 )
 def test_every_chapter_in_a_docstring_is_one(entry):
     mentions = re.findall(docstrings.CHAPTERS, entry.doc)
-    assert len(mentions) == len(re.findall(r"hapters? \d", entry.doc))
+    assert len(mentions) == len(re.findall(r"hapters?\s\d", entry.doc))
     for mention in mentions:
         assert set(docstrings.numbers(mention)) <= set(library_pages.labels())
     linked = library_pages.link_chapters(entry.doc)

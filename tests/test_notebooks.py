@@ -126,8 +126,6 @@ def hand_to_the_book(path: Path, ran) -> None:
     for cell, run in zip(own, outputs, strict=True):
         assert cell.source == run.source
         cell.outputs, cell.execution_count = run.outputs, run.execution_count
-    if "widgets" in ran.metadata:
-        notebook.metadata["widgets"] = ran.metadata["widgets"]
     seconds = ran.metadata.papermill.duration
     bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
     get_cache(cache_folder()).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)

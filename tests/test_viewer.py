@@ -2,23 +2,21 @@
 
 import base64
 import html
-import importlib.util
 import io
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from browsers import needs_chromium, served, violations
+from browsers import ROOT, needs_chromium, served, violations
 from PIL import Image
 
 from mofa_lib import show
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.show import viewer
 
-LIBRARY = Path(importlib.util.find_spec("k3d").origin).parent / "static" / "standalone.js"
+LIBRARY = ROOT / "node_modules" / "k3d" / "dist" / "standalone.js"  # put there by `make book`
 
 
 def head(model, frames: int = 1, **changes):

@@ -6,8 +6,12 @@ They are exported in a process of their own, without the checks of types.
 import base64
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -22,6 +26,7 @@ from mofa_lib.web import verify_run
 from mofa_lib.web.lab import FORMAT, PEOPLE, RATE, STEPS
 
 BOUND = 4 / 255
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +245,19 @@ def test_codes_of_one_coordinate_move_one_group(graphs, mofa, faces, weights, ab
     expected = 0.5 * float(mofa.model.appearance_sigma[200 - 144]) / 80
     assert terms.pop("appearance") == pytest.approx(expected, rel=1e-3)
     assert max(terms.values()) < 1e-4
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+def test_make_exports_the_lab_anew_when_anything_behind_it_changed():
+    """All the modules that the export loads, and all that they read of what ships."""
+    loaded = "import sys, mofa_lib.web; print(*(m for m in sys.modules if m[:8] == 'mofa_lib'))"
+    command = [sys.executable, "-c", loaded]
+    run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    files = [find_spec(name).origin for name in run.stdout.split()]
+    modules = {Path(file).relative_to(ROOT).as_posix() for file in files}
+    files = (ROOT / "mofa_lib" / "shipped").rglob("*.safetensors")
+    shipped = {path.relative_to(ROOT).as_posix() for path in files}
+    rules = subprocess.run(["make", "-pnq", "help"], cwd=ROOT, capture_output=True, text=True)
+    line = r"^book/_static/lab/data/\.exported: ([^|]*)"
+    (behind,) = re.findall(line, rules.stdout, re.MULTILINE)
+    assert "mofa_lib/attack.py" in modules and modules | shipped <= set(behind.split())

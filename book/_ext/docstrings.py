@@ -2,7 +2,8 @@
 never imported.
 
 Public is what has no underscore before its name. The docstrings are Google's kind, written in
-Markdown.
+Markdown. (griffe would read the signatures, but not these shapes, nor sections without a blank line
+before them.)
 """
 
 import ast
@@ -17,7 +18,9 @@ LIBRARY = Path(__file__).resolve().parents[2] / "mofa_lib"
 # jaxtyping's names of what an array holds; of the usual one, floats, nothing is said.
 HOLDS = {"Float": "", "Int": "int ", "UInt8": "uint8 ", "Bool": "bool "}
 CALLED = ("__call__", "__getitem__")  # special methods that readers write as f(x) and f[x]
-CHAPTERS = r"[Cc]hapters? (\d+(?:(?:, | and | to )\d+)*)"
+NUMBERS = r"\d+(?:(?:,\s|\sand\s|\sto\s|–)\d+)*"
+CHAPTERS = rf"[Cc]hapters?\s({NUMBERS})"
+EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 SECTIONS = ("Args", "Attributes", "Returns", "Raises", "Source")
 
 
@@ -33,6 +36,7 @@ class Entry:
         returns: the annotation of what comes back, or nothing.
         members: what a module or a class holds.
         prefix: words before the name: class, classmethod, …
+        given: what a package imports from its own modules, to give it away, and the full names.
     """
 
     kind: str
@@ -42,11 +46,14 @@ class Entry:
     returns: str = ""
     members: list["Entry"] = field(default_factory=list)
     prefix: str = ""
+    given: dict[str, str] = field(default_factory=dict)
 
     @property
     def short(self) -> str:
-        """The last part of the name."""
-        return self.name.rpartition(".")[2]
+        """The last part of the name; of a module, all but the library's."""
+        return (
+            self.name.partition(".")[2] if self.kind == "module" else self.name.rpartition(".")[2]
+        )
 
     def walk(self) -> Iterator["Entry"]:
         """This entry and all that it holds."""
@@ -56,38 +63,61 @@ class Entry:
 
 
 def read_library(folder: Path = LIBRARY) -> dict[str, Entry]:
-    """The public modules of a package by their names without the package's."""
-    paths = sorted(path for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    return {path.stem: _module(path, f"{folder.name}.{path.stem}") for path in paths}
+    """The public modules of a library by their names without the library's, such as studio.skin.
+
+    A package inside it is one of them where it defines anything, or gives away what its modules
+    define.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*.py")):
+        *packages, last = path.relative_to(folder).with_suffix("").parts
+        names = packages if last == "__init__" else [*packages, last]
+        if names and not any(name.startswith("_") for name in names):
+            module = _module(path, ".".join([folder.name, *names]))
+            if last != "__init__" or module.members or module.given:
+                found[module.short] = module
+    return found
+
+
+def path_of(module: str) -> Path:
+    """The file of a module, or of a package, by its name without the library's."""
+    place = LIBRARY.joinpath(*module.split("."))
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
 
 def exported(folder: Path = LIBRARY) -> dict[str, str]:
     """The names that the package itself gives away, with the full names of what they are."""
-    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf8"))
+    return _imported(ast.parse((folder / "__init__.py").read_text(encoding="utf8")))
+
+
+def _imported(tree: ast.Module) -> dict[str, str]:
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: f"{node.module}.{alias.name}" for node in imports for alias in node.names}
 
 
 def numbers(text: str) -> list[int]:
-    """The chapters that "6, 8 and 10 to 12" names."""
+    """The chapters, or equations, that "6, 8 and 10 to 12" names."""
     found = []
-    for first, last in re.findall(r"(\d+)(?: to (\d+))?", text):
+    for first, last in re.findall(r"(\d+)(?:(?:\sto\s|–)(\d+))?", text):
         found += range(int(first), int(last or first) + 1)
     return found
 
 
 def derived_in(entry: Entry) -> set[int]:
     """The chapters that derive or use an entry, by its own docstring."""
-    named = re.findall(rf"(?:derived in|used in|\.) {CHAPTERS}", entry.doc, re.IGNORECASE)
+    named = re.findall(rf"(?:derived\sin|used\sin|\.)\s{CHAPTERS}", entry.doc, re.IGNORECASE)
     return {chapter for text in named for chapter in numbers(text)}
 
 
 def sections(doc: str) -> dict[str, str]:
-    """The parts of a docstring: its prose under "", the others under the words that open them."""
-    prose, *rest = re.split(rf"^({'|'.join(SECTIONS)}):", doc, flags=re.MULTILINE)
-    return {"": prose.strip()} | dict(
-        zip(rest[::2], map(inspect.cleandoc, rest[1::2]), strict=True)
-    )
+    """The parts of a docstring: its prose under "", the others under the words that open them.
+
+    What doctest would run is its Example.
+    """
+    prose, *rest = re.split(rf"^({'|'.join(SECTIONS)}):", EXAMPLE.sub("", doc), flags=re.MULTILINE)
+    example = {"Example": "\n\n".join(EXAMPLE.findall(doc))} if EXAMPLE.search(doc) else {}
+    said = dict(zip(rest[::2], map(inspect.cleandoc, rest[1::2]), strict=True))
+    return {"": prose.strip()} | said | example
 
 
 def items(section: str) -> dict[str, str]:
@@ -105,7 +135,13 @@ def _module(path: Path, name: str) -> Entry:
             arguments.defaults = [
                 constants.get(ast.unparse(default), default) for default in arguments.defaults
             ]
-    return Entry("module", name, _doc(tree), members=_members(tree, name))
+    own = path.stem == "__init__"
+    given = {
+        short: full
+        for short, full in _imported(tree).items()
+        if own and full.startswith(f"{name}.")
+    }
+    return Entry("module", name, _doc(tree), members=_members(tree, name), given=given)
 
 
 def _members(node: ast.Module | ast.ClassDef, name: str) -> list[Entry]:

@@ -12,8 +12,19 @@ its docstring that this chapter derives or uses it.
 import json
 import re
 from functools import cache
+from itertools import groupby
 
-from docstrings import CHAPTERS, LIBRARY, Entry, derived_in, exported, items, read_library, sections
+from docstrings import (
+    CHAPTERS,
+    LIBRARY,
+    Entry,
+    derived_in,
+    exported,
+    items,
+    path_of,
+    read_library,
+    sections,
+)
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx import addnodes
@@ -41,6 +52,19 @@ def names() -> dict[str, Entry]:
     return {
         entry.name: entry for module in library().values() for entry in (module, *module.members)
     }
+
+
+@cache
+def aliases() -> dict[str, str]:
+    """Full names under which a package gives an entry away, mofa_lib.show.grid, and the entry's
+    own.
+    """
+    given = [
+        (f"{module.name}.{name}", full)
+        for module in library().values()
+        for name, full in module.given.items()
+    ]
+    return {alias: full for alias, full in given if full in names()}
 
 
 @cache
@@ -74,25 +98,23 @@ def target(name: str, entry: Entry, module: Entry) -> str | None:
     own = {parameter.partition(":")[0] for parameter in entry.parameters or ()}
     if name in own:
         return None
-    local, outside = (
-        f"{module.name}.{name}",
-        [full for full in names() if full.endswith(f".{name}")],
-    )
-    if local in names():
-        return local
+    known = {full: full for full in names()} | aliases()
+    local = f"{module.name}.{name}"
+    if local in known:
+        return known[local]
+    outside = {entry for full, entry in known.items() if full.endswith(f".{name}")}
     sure = "." in name or "_" in name or name[0].isupper()
-    return outside[0] if sure and len(outside) == 1 else None
+    return outside.pop() if sure and len(outside) == 1 else None
 
 
 def to_myst(text: str, entry: Entry, module: Entry) -> str:
     """A docstring's Markdown with links to chapters and to other entries; indented code stays as it
     is.
     """
+    blocks = groupby(text.splitlines(), key=lambda line: line.startswith("    "))
     return "\n".join(
-        line
-        if line.startswith("    ")
-        else "".join(_linked(part, entry, module) for part in CODE.split(line))
-        for line in text.splitlines()
+        block if code else "".join(_linked(part, entry, module) for part in CODE.split(block))
+        for code, block in ((code, "\n".join(lines)) for code, lines in blocks)
     )
 
 
@@ -113,6 +135,11 @@ def reference(full: str, shown: str) -> addnodes.pending_xref:
     )  # fmt: skip
 
 
+def separated(links: list[nodes.Node]) -> list[nodes.Node]:
+    """Links with commas between them."""
+    return [node for link in links for node in (nodes.Text(", "), link)][1:]
+
+
 class Library(SphinxDirective):
     """The sections of some modules: what the module says, then its classes and functions in their
     order.
@@ -125,7 +152,7 @@ class Library(SphinxDirective):
         return [self._module(library()[name]) for name in self.arguments[0].split()]
 
     def _module(self, module: Entry) -> nodes.section:
-        self.env.note_dependency(str(LIBRARY / f"{module.short}.py"))
+        self.env.note_dependency(str(path_of(module.short)))
         section = nodes.section(
             "", nodes.title("", "", nodes.literal("", module.name)), ids=[f"module-{module.name}"]
         )
@@ -134,8 +161,18 @@ class Library(SphinxDirective):
         domain.note_module(module.name, section["ids"][0], module.doc.partition("\n")[0], "", False)
         domain.note_object(module.name, "module", section["ids"][0], location=section)
         self._say(module.doc, module, module, section)
+        section += self._given(module)
         section += [self._entry(member, module) for member in module.members]
         return section
+
+    def _given(self, module: Entry) -> list[nodes.Node]:
+        """The line with the entries that a package gives away."""
+        links = [reference(full, name) for name, full in module.given.items() if full in names()]
+        if not links:
+            return []
+        return [
+            nodes.paragraph("", "", nodes.Text("Gives away "), *separated(links), nodes.Text("."))
+        ]
 
     def _entry(self, entry: Entry, module: Entry) -> addnodes.desc:
         signature = self._signature(entry, module)
@@ -209,6 +246,9 @@ class Library(SphinxDirective):
 
     def _field(self, name: str, text: str, entry: Entry, module: Entry) -> nodes.field:
         body = nodes.field_body()
+        if name == "Example":
+            body += nodes.literal_block(text, text, language="pycon")
+            return nodes.field("", nodes.field_name("", name), body)
         listed = items(text) if name in ("Args", "Attributes", "Raises") else {}
         self._say(
             "\n".join(f"- `{item}`: {said}" for item, said in listed.items()) or text,
@@ -232,6 +272,7 @@ class LibraryNames(SphinxDirective):
         self.env.note_dependency(str(LIBRARY / "__init__.py"))
         rows = ["| name | what it is |", "|---|---|"]
         for name, full in sorted(exported().items(), key=lambda pair: pair[0].lower()):
+            full = aliases().get(full, full)
             summary = sections(names()[full].doc)[""].partition("\n\n")[0].replace("\n", " ")
             rows.append(f"| {{py:obj}}`{name} <{full}>` | {link_chapters(summary)} |")
         holder = nodes.container()

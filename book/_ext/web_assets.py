@@ -1,11 +1,9 @@
 """Copies the web files that the site serves itself into book/_static/vendor (ignored by git).
 
-From node_modules (pinned in package-lock.json): MathJax, RequireJS, the Jupyter widgets'
-html-manager, and what the lab runs on, onnxruntime and three.js. From the Python package k3d: its
-viewer, so that the viewer always fits the version that drew the figure.
+From node_modules (pinned in package-lock.json): MathJax; k3d, which draws the heads that turn;
+onnxruntime and three.js, which the lab runs on.
 """
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -13,10 +11,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "node_modules"
 VENDOR = ROOT / "book" / "_static" / "vendor"
-# find_spec does not import k3d, which would start the whole of ipywidgets.
-K3D = Path(importlib.util.find_spec("k3d").origin).parent / "static"
-
-WIDGETS = "@jupyter-widgets/html-manager/dist"  # the html-manager expects npm's own folders
 
 # What the lab loads before it starts; its page says how much that is, and shows how much is there.
 LAB = {
@@ -39,15 +33,11 @@ FOLDERS = {
 FILES = {
     "mathjax/tex-mml-chtml.js": MODULES / "mathjax/es5/tex-mml-chtml.js",
     "mathjax/LICENSE": MODULES / "mathjax/LICENSE",
-    "requirejs/require.js": MODULES / "requirejs/require.js",
-    f"{WIDGETS}/embed-amd.js": MODULES / WIDGETS / "embed-amd.js",
-    f"{WIDGETS}/embed.js.LICENSE.txt": MODULES / WIDGETS / "embed.js.LICENSE.txt",
-    **{f"{WIDGETS}/{font.name}": font for font in (MODULES / WIDGETS).glob("*.woff*")},
     "three/GLTFExporter.js": MODULES / "three/examples/jsm/exporters/GLTFExporter.js",
     "three/LICENSE": MODULES / "three/LICENSE",
     **LAB,
-    "k3d/standalone.js": K3D / "standalone.js",
-    "k3d/standalone.js.LICENSE.txt": K3D / "standalone.js.LICENSE.txt",
+    "k3d/standalone.js": MODULES / "k3d/dist/standalone.js",
+    "k3d/LICENSE.txt": MODULES / "k3d/LICENSE.txt",
 }
 
 

@@ -13,7 +13,6 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,8 @@ from mofa_lib.raster import interpolate, rasterize
 
 HERE = Path(__file__).parent
 # Where the viewer's library is: in the built book, else at its public address.
-SCRIPTS = (
-    "../_static/vendor/k3d/standalone.js",
-    f"https://unpkg.com/k3d@{version('k3d')}/dist/standalone.js",
-)
+K3D = "3.1.1"  # as package.json pins it
+SCRIPTS = ("../_static/vendor/k3d/standalone.js", f"https://unpkg.com/k3d@{K3D}/dist/standalone.js")
 
 FIELD_OF_VIEW = 16.0  # degrees: a portrait from a few metres, no large noses
 YAW = 0.2  # radians by which the camera stands to the right

@@ -31,7 +31,7 @@ EYE_TEXELS = 4.0  # a millimetre, in the patches of the eyeballs
 EYEBALL_SHINE = 3.0  # above 2, where highlights are sharp
 
 
-class Side(NamedTuple):
+class _Side(NamedTuple):
     """Landmarks of one half of a face, and the direction from its middle outwards along x."""
 
     out: int
@@ -41,11 +41,11 @@ class Side(NamedTuple):
     mouth_corner: int
 
 
-LEFT = Side(-1, LEFT_EYE_INNER, LEFT_EYE_OUTER, NOSE_LEFT, MOUTH_LEFT)
-RIGHT = Side(1, RIGHT_EYE_INNER, RIGHT_EYE_OUTER, NOSE_RIGHT, MOUTH_RIGHT)
+LEFT = _Side(-1, LEFT_EYE_INNER, LEFT_EYE_OUTER, NOSE_LEFT, MOUTH_LEFT)
+RIGHT = _Side(1, RIGHT_EYE_INNER, RIGHT_EYE_OUTER, NOSE_RIGHT, MOUTH_RIGHT)
 
 
-class Folds(NamedTuple):
+class _Folds(NamedTuple):
     """Folds of one kind.
 
     Attributes:
@@ -207,7 +207,7 @@ class Features:
                 dark[texels] = np.maximum(dark[texels], profile)
         return dark
 
-    def _fold_lines(self, marks: np.ndarray) -> list[Folds]:
+    def _fold_lines(self, marks: np.ndarray) -> list[_Folds]:
         """Folds where most faces have them."""
         cheeks, bags, crows_feet, frown = [], [], [], []
         for side in (LEFT, RIGHT):
@@ -239,11 +239,11 @@ class Features:
         brows = np.concatenate([marks[LEFT_BROW][[1, 3]], marks[RIGHT_BROW][[1, 3]]])  # (4, 3)
         forehead = [brows * [0.9, 1, 1] + [0, height, -0.1 * height] for height in (12, 19, 26, 33)]
         return [
-            Folds(self._laid_on_the_skin(cheeks), width=2.2, of_age=0.8),
-            Folds(self._laid_on_the_skin(bags), width=1.5, of_age=0.5),
-            Folds(self._laid_on_the_skin(crows_feet), width=0.7, of_age=0.7),
-            Folds(self._laid_on_the_skin(forehead), width=0.9, of_age=0.5),
-            Folds(self._laid_on_the_skin(frown), width=0.9, of_age=0.5),
+            _Folds(self._laid_on_the_skin(cheeks), width=2.2, of_age=0.8),
+            _Folds(self._laid_on_the_skin(bags), width=1.5, of_age=0.5),
+            _Folds(self._laid_on_the_skin(crows_feet), width=0.7, of_age=0.7),
+            _Folds(self._laid_on_the_skin(forehead), width=0.9, of_age=0.5),
+            _Folds(self._laid_on_the_skin(frown), width=0.9, of_age=0.5),
         ]
 
     def _laid_on_the_skin(self, lines: list) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -111,8 +111,8 @@ class Light:
         halfway = self.directions[:, :1] + torch.tensor([0.0, 0.0, 1.0])  # lamp and camera
         halfway = halfway / halfway.norm(dim=2, keepdim=True).clamp(min=1e-6)  # (B, 1, 3)
         exponent = torch.where(shine > 2, 120.0, self.sharpness[:, None, None])  # (B, 1, P)
-        # cosine ** exponent, written so that it is never 0 ** 0
-        glint = torch.exp(exponent * (halfway @ normals).clamp(min=1e-4).log())
+        cosine = (halfway @ normals).clamp(min=1e-4)  # (B, 1, P)
+        glint = torch.exp(exponent * cosine.log())  # cosine to the power of exponent
         colour = self.lamps[:, :1].clamp(max=1).mT  # (B, 3, 1)
         return (self.gloss[:, None, None] * colour) * (shine * glint)
 
@@ -187,7 +187,7 @@ class Thing:
     colour: Float[Tensor, "3"]
 
 
-class Capsule(NamedTuple):
+class _Capsule(NamedTuple):
     """A round bar with round ends, parallel to the picture; in picture widths, y down."""
 
     start: np.ndarray
@@ -209,20 +209,20 @@ def thing_in_front(size: int, skin: np.ndarray, rng: np.random.Generator) -> Thi
         capsules = _hand(place, rng)
     elif kind == "microphone":
         foot = place + rng.uniform([-0.5, 0.3], [0.5, 0.7])
-        head = Capsule(place, place + 0.02, rng.uniform(0.07, 0.1))
-        capsules = [head, Capsule(place, foot, 0.035)]
+        head = _Capsule(place, place + 0.02, rng.uniform(0.07, 0.1))
+        capsules = [head, _Capsule(place, foot, 0.035)]
     elif kind == "cup":
         wide, tall = rng.uniform(0.09, 0.14), rng.uniform(0.1, 0.25)
-        capsules = [Capsule(place, place + [0, tall], wide)]
+        capsules = [_Capsule(place, place + [0, tall], wide)]
     else:
         turn, long = rng.uniform(0, np.pi), rng.uniform(0.3, 0.8)
         way = 0.5 * long * np.array([np.cos(turn), np.sin(turn)])
-        capsules = [Capsule(place - way, place + way, rng.uniform(0.02, 0.07))]
+        capsules = [_Capsule(place - way, place + way, rng.uniform(0.02, 0.07))]
     alpha, normal = _draw_capsules(capsules, size)
     return Thing(alpha=alpha, normal=normal, colour=torch.from_numpy(colour).float())
 
 
-def _hand(place: np.ndarray, rng: np.random.Generator) -> list[Capsule]:
+def _hand(place: np.ndarray, rng: np.random.Generator) -> list[_Capsule]:
     """A palm that comes from below, four fingers side by side and a thumb."""
     lean = rng.normal(0, 0.5) + 0.8 * (0.5 - place[0])  # radians
     along = np.array([np.sin(lean), -np.cos(lean)])  # the way the fingers point
@@ -233,21 +233,21 @@ def _hand(place: np.ndarray, rng: np.random.Generator) -> list[Capsule]:
     bent = rng.uniform(0.5, 1.0)  # the share of a finger's length that the camera sees
 
     radius = 0.036 * scale
-    palm = Capsule(place - 0.1 * along * scale, place - 0.75 * along, 0.085 * scale)  # and arm
+    palm = _Capsule(place - 0.1 * along * scale, place - 0.75 * along, 0.085 * scale)  # and arm
     capsules = [palm]
     for k, long in enumerate((0.20, 0.24, 0.23, 0.17)):
         root = place + (k - 1.5) * 0.066 * scale * aside * side
         tip = root + long * bent * scale * (along + (k - 1.5) * spread * aside * side)
-        capsules.append(Capsule(root - 0.14 * scale * along, root, 1.12 * radius))
-        capsules.append(Capsule(root, tip, radius))
+        capsules.append(_Capsule(root - 0.14 * scale * along, root, 1.12 * radius))
+        capsules.append(_Capsule(root, tip, radius))
     thumb = place - 0.1 * scale * along - 0.1 * scale * aside * side
     thumb_tip = thumb + scale * (0.12 * along - 0.09 * aside * side)
-    capsules.append(Capsule(thumb, thumb_tip, 1.1 * radius))
+    capsules.append(_Capsule(thumb, thumb_tip, 1.1 * radius))
     return capsules
 
 
 def _draw_capsules(
-    capsules: list[Capsule], size: int
+    capsules: list[_Capsule], size: int
 ) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W 3"]]:
     """Capsules seen from the front: where there is one, and the normal of the nearest."""
     y, x = (np.mgrid[0:size, 0:size].astype(np.float32) + 0.5) / size

@@ -1,4 +1,4 @@
-"""Skin colour from pigment: melanin and haemoglobin in smooth and fine fields, painted on a texture.
+"""Skin colour from pigment: melanin and haemoglobin in smooth and fine fields, on a texture.
 
 Used in chapter 3.
 """

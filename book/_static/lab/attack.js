@@ -33,7 +33,7 @@ export async function judge(engine, image, target, weights) {
   return (await iterates(engine, task).next()).value;
 }
 
-/** Eq. 9 of chapter 9, by group: the share of the way that a defended code went back to the clean one. */
+/** The recovery of chapter 9, by group: the share of the way that a defended code went back to the clean one. */
 export function recovery(groups, clean, attacked, defended) {
   return groups.map(({ start, end }) => {
     const moved = (code) => sum([...code.slice(start, end)].map((value, i) => Math.abs(value - clean[start + i])));
