@@ -141,10 +141,9 @@ def _corners(face: Tensor, triangles: Tensor, vertices: int) -> tuple[Tensor, Te
     flat = face.reshape(-1)  # (B·H·W,)
     pixels = torch.nonzero(flat >= 0).squeeze(1)  # (P,)
     seen = flat.index_select(0, pixels)  # (P,)
-    first = torch.arange(len(face), device=face.device) * vertices  # (B,): an image's first vertex
-    first = first[:, None, None].expand(face.shape).reshape(-1)  # (B·H·W,)
-    first = first.index_select(0, pixels)  # (P,)
 
+    first = torch.arange(len(face), device=face.device) * vertices  # (B,): an image's first vertex
+    first = first[:, None, None].expand(face.shape).reshape(-1).index_select(0, pixels)  # (P,)
     return pixels, torch.stack([corner.index_select(0, seen) + first for corner in triangles])
 
 
@@ -282,6 +281,7 @@ def _tiles(
     count = (across * down).masked_fill_(front.logical_not(), 0).long()  # (N,)
 
     # Each triangle as often as it has tiles, which are numbered from 0, row after row.
+    # (Sizes by .shape, never len: where torch only traces, they may have no value yet.)
     device = low.device
     triangle = torch.repeat_interleave(torch.arange(count.shape[0], device=device), count)  # (T,)
     before = (count.cumsum(0) - count).index_select(0, triangle)  # (T,): of earlier triangles

@@ -14,6 +14,11 @@ import re
 from functools import cache
 from itertools import groupby
 
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxDirective
+
 from docstrings import (
     CHAPTERS,
     LIBRARY,
@@ -25,10 +30,6 @@ from docstrings import (
     read_library,
     sections,
 )
-from docutils import nodes
-from docutils.statemachine import StringList
-from sphinx import addnodes
-from sphinx.util.docutils import SphinxDirective
 
 BOOK = LIBRARY.parent / "book"
 FIELDS = {

@@ -15,11 +15,12 @@ import re
 from collections import Counter
 from functools import cache
 
-from docstrings import NUMBERS, Entry, derived_in, numbers, sections
 from docutils import nodes
 from docutils.statemachine import StringList
-from library_pages import BOOK, labels, library
 from sphinx.util.docutils import SphinxDirective
+
+from docstrings import NUMBERS, Entry, derived_in, numbers, sections
+from library_pages import BOOK, labels, library
 from verdicts import JUDGED, rows
 
 KINDS = {"Eq.": "Eq.", "Eqs.": "Eq.", "Algorithm": "Algorithm", "Table": "Table"}

@@ -16,7 +16,6 @@ from mofa_lib.studio import garments
 from mofa_lib.studio.atlas import CLOTH, COLUMNS, FRAMES, HAIR, HAT, MOUTH, ROWS, TEETH, Atlas
 from mofa_lib.studio.heads import Head, HeadShapes
 from mofa_lib.studio.noise import NoiseBank, smooth_field
-from mofa_lib.studio.scene import GAMMA
 
 BARE = 4  # the channel of a texture that tells skin from what is worn on it
 VISIBLE = 0.004  # hair and hats that cover less, about one of 255 steps, are not painted
@@ -112,17 +111,21 @@ class Wardrobe:
         if rng.random() < 0.17 + 0.2 * old:
             against_the_sun = bool(rng.random() < 0.2)
             parts |= garments.glasses(marks, self.points[:, 0], sun=against_the_sun, rng=rng)
-        frames = np.full(3, rng.uniform(0.03, 0.2)) if rng.random() < 0.6 else _muted(rng) * 0.7
+        if rng.random() < 0.6:
+            frames = np.full(3, rng.uniform(0.03, 0.2))  # nearly black
+        else:
+            frames = _muted(rng) * 0.7
+        teeth = np.array([0.86, 0.81, 0.72]) * rng.uniform(0.75, 1.1)
         return Outfit(
             thickness=thickness,
             hair=hair,
             hat=hat,
             parts=parts,
             hair_colour=hair_colour,
-            teeth=np.array([0.86, 0.81, 0.72]) * rng.uniform(0.75, 1.1),
             cloth=_muted(rng),
             hat_colour=hat_colour,
             frames=frames,
+            teeth=teeth,
         )
 
     def _hair(self, male: float, old: float, african: float, rng: np.random.Generator) -> tuple:
@@ -157,8 +160,9 @@ class Wardrobe:
             line = line - fringe
 
         # Beside the middle of the forehead the line recedes.
-        receding = rng.uniform(0, 22) * (0.2 + male * old)
-        line += front * receding * (np.abs(x) > 18) * np.abs(x) / 40
+        receding = rng.uniform(0, 22)
+        beside = (np.abs(x) > 18) * np.abs(x) / 40
+        line += front * receding * (0.2 + male * old) * beside
         return line
 
     def _hat(self, kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -189,52 +193,50 @@ def paint_outfit(
     noise: NoiseBank,
     rng: np.random.Generator,
 ) -> Float[Tensor, "5 R S"]:
-    """Paint hair and hat on the head, and the patches of what is worn; then colours become linear.
+    """Paint hair and hat on the head, and the patches of what is worn.
 
     Args:
-        texture: of the skin: RGB as on a screen, and how much it shines.
+        texture: of the skin: RGB and how much it shines.
     Returns:
-        Linear RGB, shine, and bare skin (1) or not (0), in the atlas.
+        RGB, shine, and bare skin (1) or not (0), in the atlas.
     """
     bare = np.ones((1, ROWS, COLUMNS), np.float32)
     painted = np.concatenate([texture.numpy(), bare])  # (5, R, S)
     shifts = rng.integers(ROWS * COLUMNS, size=2).tolist()
 
     def strands(texels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Single hairs, and how light they make the hair."""
+        """Single hairs, and how light they and the locks around them are."""
         fine = noise.shifted("down", texels, shifts[0])
         coarse = noise.shifted(6, texels, shifts[1])
         return fine, np.exp(0.22 * fine + 0.1 * coarse)
 
-    # On the head.
+    # On the head: hair begins strand by strand, a hat at once.
     flat = painted.reshape(5, -1)  # the same memory
     masks = np.stack([outfit.hair, outfit.hat], 1).astype(np.float32)  # (H, 2)
     hair, hat = atlas.spread(masks).T  # (P,) each
-    texels, hair = atlas.texels[hair > VISIBLE], hair[hair > VISIBLE]
-    fine, shade = strands(texels)
-    strand_by_strand = (3.5 * (hair - 0.5) + 0.5 + 0.35 * fine).clip(0, 1)
-    _blend(flat, texels, _hairs(shade, fine, outfit.hair_colour), hair * strand_by_strand)
-    texels, hat = atlas.texels[hat > VISIBLE], hat[hat > VISIBLE]
-    weave, _ = strands(texels)
-    _blend(flat, texels, _cloth(weave, outfit.hat_colour), hat)
+    covered = hair > VISIBLE
+    fine, shade = strands(atlas.texels[covered])
+    dense = (3.5 * (hair[covered] - 0.5) + 0.5 + 0.35 * fine).clip(0, 1)
+    colours = _hairs(shade, fine, outfit.hair_colour)
+    _blend(flat, atlas.texels[covered], colours, hair[covered] * dense)
+    covered = hat > VISIBLE
+    weave, _ = strands(atlas.texels[covered])
+    _blend(flat, atlas.texels[covered], _cloth(weave, outfit.hat_colour), hat[covered])
 
-    # The patches.
-    fine, shade = strands(np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)[HAIR])
+    # In the patches.
+    everywhere = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
+    fine, shade = strands(everywhere[HAIR])
     painted[:, *HAIR] = _hairs(shade, fine, outfit.hair_colour)
-    weave = rng.standard_normal(painted[0, *CLOTH].shape, np.float32)
-    painted[:, *CLOTH] = _cloth(weave, outfit.cloth)
-    weave = rng.standard_normal(painted[0, *HAT].shape, np.float32)
-    painted[:, *HAT] = _cloth(weave, outfit.hat_colour)
+    for patch, colour in ((CLOTH, outfit.cloth), (HAT, outfit.hat_colour)):
+        weave = rng.standard_normal(painted[0, *patch].shape, np.float32)
+        painted[:, *patch] = _cloth(weave, colour)
     painted[:, *FRAMES] = np.array([*outfit.frames, 1.5, 0])[:, None, None]
     _, width = painted[0, *TEETH].shape
-    gaps = 0.7 + 0.3 * np.abs(np.sin(np.linspace(0, 6 * np.pi, width))) ** 0.3  # six teeth
+    gaps = 0.7 + 0.3 * np.abs(np.sin(np.linspace(0, 6 * np.pi, width))) ** 0.3  # of six teeth
     painted[:3, *TEETH] = outfit.teeth[:, None, None] * gaps
     painted[3:, *TEETH] = np.array([1.5, 0])[:, None, None]
     painted[BARE, *MOUTH] = 0
-
-    finished = torch.from_numpy(painted)
-    finished[:3] = finished[:3].clamp(0.01, 1) ** GAMMA
-    return finished
+    return torch.from_numpy(painted)
 
 
 def _blend(flat: np.ndarray, texels: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> None:
