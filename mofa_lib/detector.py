@@ -158,7 +158,7 @@ class Detector(nn.Module):
         l1, l2 and linf are plain norms of the difference to the reconstruction (Eq. 3), js the
         divergence of f's opinions (Eq. 4–6), cosine one minus the similarity of f's features.
 
-        Source: Teng 2021, Table 2, whose columns they are; derived in chapter 8, used in chapter 11.
+        Source: Teng 2021, Table 2, whose columns they are; derived in chapter 8.
         """
         drawn = self.reconstruct(images)
         return self.compare(images, drawn, self.encode(images), self.encode(drawn))

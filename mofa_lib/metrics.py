@@ -61,7 +61,7 @@ def normal_error(
 
 
 def light_error(found: Float[Tensor, "B 3 9"], true: Float[Tensor, "B 3 9"]) -> Float[Tensor, " B"]:
-    """Root mean square difference of the light on surfaces that face the camera.
+    """Root mean square difference of the light on all surfaces that face the camera.
 
     It is in parts of the true light. Before, the light found is scaled by the best factor for each
     channel: a picture does not tell bright skin in dim light from dark skin in bright light.
@@ -109,9 +109,19 @@ def mean_interval(
     groups = np.arange(len(values)) if groups is None else torch.as_tensor(groups).numpy()
     _, which = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(which, values), np.bincount(which)
-    drawn = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
-    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
-    return float(values.mean()), float(low), float(high)
+    mean = float(values.mean())
+    if len(sums) == 1:  # nothing to draw from
+        return mean, mean, mean
+
+    def mean_of_groups(sums: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:
+        return sums.sum(axis) / counts.sum(axis)
+
+    drawn = stats.bootstrap(
+        (sums, counts), mean_of_groups, paired=True, vectorized=True,
+        n_resamples=draws, method="percentile", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    low, high = drawn.confidence_interval
+    return mean, float(low), float(high)
 
 
 def auroc(negative: Float[Tensor, " N"], positive: Float[Tensor, " M"]) -> float:
@@ -123,14 +133,13 @@ def auroc_interval(
     negative: Float[Tensor, " N"], positive: Float[Tensor, " M"], seed: int = 0, draws: int = 500
 ) -> tuple[float, float, float]:
     """AUROC with a 95 % bootstrap interval over both samples."""
-    rng = np.random.default_rng(seed)
-    negative, positive = _array(negative), _array(positive)
-    drawn = [
-        _auroc(rng.choice(negative, len(negative)), rng.choice(positive, len(positive)))
-        for _ in range(draws)
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return _auroc(negative, positive), float(low), float(high)
+    samples = _array(negative), _array(positive)
+    drawn = stats.bootstrap(
+        samples, _auroc, vectorized=False,
+        n_resamples=draws, method="percentile", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    low, high = drawn.confidence_interval
+    return _auroc(*samples), float(low), float(high)
 
 
 def _array(values) -> np.ndarray:

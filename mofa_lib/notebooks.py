@@ -1,4 +1,4 @@
-"""What a chapter begins with, the check of its parameters, and its tables in Markdown."""
+"""What a chapter begins with, the check of its parameters, its tables and its verdicts."""
 
 import ast
 import sys
@@ -93,3 +93,15 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") 
     if note:
         text += f"\n\n<small>{note}</small>"
     return Markdown(text)
+
+
+def verdict(holds: bool, in_part: bool) -> str:
+    """The word for a claim that was put to a test. Used in chapters 10 to 12.
+
+    Args:
+        holds: with its intervals, as the chapter's rule wants it.
+        in_part: at least in the estimate, or in part; it counts only where the claim does not hold.
+    """
+    if holds:
+        return "reproduced"
+    return "direction only" if in_part else "contradicted"

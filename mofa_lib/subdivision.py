@@ -71,11 +71,8 @@ def butterfly(faces: np.ndarray, vertices: int) -> tuple[sparse.csr_matrix, np.n
 
 def _interpolated(weights: sparse.csr_matrix, values: Tensor) -> Tensor:
     """A tensor of the model, one row a vertex, for the fine vertices."""
-    if values.numel():
-        fine = weights @ values.flatten(1).numpy()
-    else:
-        fine = np.zeros((weights.shape[0], 0), np.float32)
-    return torch.from_numpy(fine).reshape(-1, *values.shape[1:])
+    fine = weights @ values.flatten(1).numpy()
+    return torch.from_numpy(fine).reshape(len(fine), *values.shape[1:])
 
 
 def _edges(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -84,7 +84,8 @@ def main(python: str) -> None:
     for name, version in sorted(replaced):
         print(f"{name} {version} was replaced.")
     print(
-        f"{len(notebooks) - len(failed)} of {len(notebooks)} notebooks ran; {len(replaced)} packages were replaced."
+        f"{len(notebooks) - len(failed)} of {len(notebooks)} notebooks ran; "
+        f"{len(replaced)} packages were replaced."
     )
     sys.exit(bool(failed or replaced))
 

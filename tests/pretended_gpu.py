@@ -86,7 +86,8 @@ class Mode(TorchFunctionMode):
             generator = kwargs.get("generator")
             if generator is not None and generator.device.type != wanted.type:
                 raise RuntimeError(
-                    f"Expected a '{wanted.type}' device type for generator but found '{generator.device}'"
+                    f"Expected a '{wanted.type}' device type for generator "
+                    f"but found '{generator.device}'"
                 )
             marked = wanted.type == "cuda"
         result = func(*args, **kwargs)
@@ -94,7 +95,7 @@ class Mode(TorchFunctionMode):
 
 
 def _refuse_mixture(func, args, tensors, marked: bool) -> None:
-    """Of tensors with a dimension; a tensor on the CPU may be an index, or be copied into a slice."""
+    """Of tensors with a dimension; one on the CPU may be an index, or be copied into a slice."""
     if func in INDEX:
         tensors = [
             args[0],

@@ -5,6 +5,7 @@ measurements have not. The chapter then says when and why.
 """
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,37 +30,41 @@ def rules(name: str) -> SimpleNamespace:
         "seed": result["seed"],
         "chosen": profile(result["profile"]),
     }
-    space["on_images"] = SimpleNamespace(features=None)  # a network, which no rule asks
-    for cell in nbformat.read(BOOK / f"{CHAPTERS[name]}.ipynb", as_version=4).cells:
-        if cell.cell_type != "code" or "google.colab" in cell.source:
-            continue
-        for node in ast.parse(cell.source).body:
-            if isinstance(
-                node, ast.Import | ast.ImportFrom | ast.FunctionDef
-            ) or _names_in_capitals(node):
-                exec(compile(ast.Module([node], []), name, "exec"), space)
+    for node in _statements(CHAPTERS[name]):
+        is_rule = isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef)
+        if is_rule or _assigns_capitals(node):
+            exec(compile(ast.Module([node], []), name, "exec"), space)
     return SimpleNamespace(**space)
 
 
-def _names_in_capitals(node: ast.stmt) -> bool:
-    targets = getattr(node, "targets", []) + (
-        [node.target] if isinstance(node, ast.AugAssign) else []
-    )
-    names = [x.id for target in targets for x in ast.walk(target) if isinstance(x, ast.Name)]
+def _statements(chapter: str) -> Iterator[ast.stmt]:
+    """Of a chapter's cells, but for the one that installs the library on Colab."""
+    for cell in nbformat.read(BOOK / f"{chapter}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code" and "google.colab" not in cell.source:
+            yield from ast.parse(cell.source).body
+
+
+def _assigns_capitals(node: ast.stmt) -> bool:
+    """Whether a statement gives values to names in capitals, and to nothing else."""
+    if not isinstance(node, ast.Assign):
+        return False
+    inside = [x for target in node.targets for x in ast.walk(target)]
+    names = [x.id for x in inside if isinstance(x, ast.Name)]
     return bool(names) and all(name.isupper() for name in names)
 
 
 def rejudged(name: str) -> dict:
     """The data of a result file, with all that follows from its measurements made anew."""
-    chapter, data = rules(name), load_result(name)["data"]
+    chapter = rules(name)
+    data = load_result(name)["data"]
     if "summary" in data:
         data["summary"] = chapter.summarise(data)
-    data["verdicts"] = chapter.verdicts(data["summary"] if name == "defence" else data)
+    judged = data["summary"] if name == "defence" else data
+    data["verdicts"] = chapter.verdicts(judged)
     return data
 
 
 if __name__ == "__main__":
     for name in CHAPTERS:
-        save_json(
-            SHIPPED / "results" / f"{name}.json", load_result(name) | {"data": rejudged(name)}
-        )
+        result = load_result(name) | {"data": rejudged(name)}
+        save_json(SHIPPED / "results" / f"{name}.json", result)

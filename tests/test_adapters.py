@@ -1,4 +1,4 @@
-"""foolbox's and ART's attacks run on our encoder, minimise what ours minimises, and do not beat it."""
+"""foolbox's and ART's attacks run on our encoder, minimise the same, and do not beat ours."""
 
 import importlib
 import sys

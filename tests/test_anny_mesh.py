@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from mofa_lib.studio.build.mesh import Topology, cut, occlusion
+from mofa_lib.faces import MIRROR
+from mofa_lib.studio.build.mesh import HALF_LANDMARKS, Topology, cut, occlusion
 
 
 @pytest.fixture
@@ -90,3 +91,11 @@ def test_the_sky_between_two_walls(square):
     assert occlusion(points * torch.tensor([1, 0.3, 1]), faces, directions=150)[
         middle
     ] == pytest.approx(0.707, abs=0.07)
+
+
+def test_a_half_of_the_landmarks_and_its_mirror_image_are_all():
+    """No point is read off twice, and only those on the middle line are their own image."""
+    numbers, columns, _ = np.array(HALF_LANDMARKS.split(), dtype=int).reshape(-1, 3).T
+    images = np.array(MIRROR[68])[numbers]
+    assert (images[columns == 500] == numbers[columns == 500]).all()
+    assert sorted([*numbers, *images[columns != 500]]) == list(range(68))

@@ -23,7 +23,7 @@ def path(request, tmp_path):
 def write(path, model, **changes):
     named = {
         "vertices": model.mean_shape,
-        "faces": model.faces,
+        "triangles": model.faces,
         "colours": model.mean_appearance,
         **changes,
     }
@@ -47,7 +47,7 @@ def read_glb(content: bytes) -> tuple[dict, dict]:
 
     (part,) = tree["meshes"][0]["primitives"]
     arrays = {name: array(index) for name, index in part["attributes"].items()}
-    return tree, {**arrays, "faces": array(part["indices"]).reshape(-1, 3)}
+    return tree, {**arrays, "triangles": array(part["indices"]).reshape(-1, 3)}
 
 
 def test_trimesh_reads_the_same_head(path, tiny_model):
@@ -72,7 +72,7 @@ def test_trimesh_reads_the_same_head(path, tiny_model):
 def test_a_glb_is_in_metres_and_in_linear_light_and_not_of_metal(tmp_path, tiny_model):
     write(tmp_path / "head.glb", tiny_model)
     tree, found = read_glb((tmp_path / "head.glb").read_bytes())
-    assert set(found) == {"POSITION", "NORMAL", "COLOR_0", "faces"}
+    assert set(found) == {"POSITION", "NORMAL", "COLOR_0", "triangles"}
     np.testing.assert_allclose(
         np.linalg.norm(found["POSITION"], axis=1), 0.08, rtol=1e-5
     )  # a sphere of 80 mm
@@ -82,7 +82,7 @@ def test_a_glb_is_in_metres_and_in_linear_light_and_not_of_metal(tmp_path, tiny_
     )
     normals = vertex_normals(tiny_model.mean_shape[None], tiny_model.faces)[0]
     np.testing.assert_allclose(found["NORMAL"], normals, atol=1e-5)
-    np.testing.assert_array_equal(found["faces"], tiny_model.faces)
+    np.testing.assert_array_equal(found["triangles"], tiny_model.faces)
     material = tree["materials"][tree["meshes"][0]["primitives"][0]["material"]]
     assert material["pbrMetallicRoughness"]["metallicFactor"] == 0
 
@@ -148,7 +148,7 @@ def test_bad_heads_get_one_clear_sentence(tmp_path, tiny_model):
     with pytest.raises(ValueError, match=r"and \(299, 3\)"):
         write(path, tiny_model, colours=tiny_model.mean_appearance[1:])
     with pytest.raises(ValueError, match="vertices outside 0 … 299"):
-        write(path, tiny_model, faces=tiny_model.faces + 1)
+        write(path, tiny_model, triangles=tiny_model.faces + 1)
     assert not list(tmp_path.iterdir())
 
 

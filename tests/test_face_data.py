@@ -107,7 +107,7 @@ def test_a_face_s_parts_fit_together(cache, model):
 
 
 def test_landmarks_are_the_posed_vertices(cache, model):
-    """Some head pose and a similarity in the picture take the vertices of a face to its landmarks."""
+    """A head pose and a similarity in the picture take the vertices of a face to its landmarks."""
     from scipy.optimize import least_squares
 
     data = faces(count=3)

@@ -122,7 +122,7 @@ def picture(content: str | bytes) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def lab(browser, address):
-    """One lab for all tests in which nothing goes wrong; that nothing did is looked at in the end."""
+    """One lab for all tests in which nothing goes wrong; that nothing did is seen in the end."""
     lab = Lab(browser, address).open().load()
     yield lab
     assert not lab.foreign
@@ -353,7 +353,9 @@ def test_heads_turn_by_keys(lab):
 
 def test_everything_has_a_name_and_fits_a_phone(lab):
     unnamed = lab.page.evaluate("""() =>
-        [...document.querySelectorAll("#lab :is(input, button, canvas, svg, img, progress, dialog)")]
+        [...document.querySelectorAll(
+            "#lab :is(input, button, canvas, svg, img, progress, dialog)"
+        )]
         .filter((it) => !(it.labels?.length || it.textContent.trim() || it.alt))
         .filter((it) => !(it.getAttribute("aria-label") || it.getAttribute("aria-labelledby")))
         .map((it) => it.outerHTML)""")

@@ -55,7 +55,7 @@ def load(path: Path) -> MorphableModel:
 
 
 def refused(path: Path, kind: type = ValueError) -> str:
-    """The sentence with which a file is refused, after a check that it is one and names the file."""
+    """The sentence with which a file is refused; it is one, and it names the file."""
     with pytest.raises(kind) as error:
         load(path)
     sentence = str(error.value)
@@ -67,7 +67,7 @@ def refused(path: Path, kind: type = ValueError) -> str:
 
 
 def padded(coefficients: np.ndarray, count: int) -> np.ndarray:
-    """Coefficients of a model that was cut, with zeros for the components that the file has beyond."""
+    """Coefficients of a model that was cut, with zeros for the file's further components."""
     return np.concatenate([coefficients, np.zeros(count - len(coefficients))])
 
 
@@ -185,7 +185,7 @@ def test_a_face_that_is_open_behind_is_turned_outward_too(face, model, tmp_path)
 
 
 def change(content: dict, **changes) -> dict:
-    """A copy in which keys (with __ for /) are replaced, changed by a function, or left out (None)."""
+    """A copy with keys (__ for /) replaced, changed by a function, or left out (None)."""
     changed = dict(content)
     for key, value in changes.items():
         key = key.replace("__", "/")

@@ -1,4 +1,4 @@
-"""What chapters begin with and end in: parameters that are refused in time, a line, and tables."""
+"""What chapters begin with and end in: parameters refused in time, a line, tables and verdicts."""
 
 import sys
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mofa_lib.notebooks import check_parameters, describe, table
+from mofa_lib.notebooks import check_parameters, describe, table, verdict
 from mofa_lib.profiles import profile
 
 
@@ -92,3 +92,19 @@ def test_a_note_stands_in_small_print_below():
 
 def test_a_table_may_be_empty():
     assert table(["a", "b"], []).data == "| a | b |\n| --- | --- |"
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("holds", "in_part", "word"),
+    [
+        (True, True, "reproduced"),
+        (True, False, "reproduced"),
+        (False, True, "direction only"),
+        (False, False, "contradicted"),
+    ],
+)
+def test_a_verdict_says_what_holds(holds, in_part, word):
+    assert verdict(holds, in_part) == word

@@ -107,7 +107,7 @@ def printed(cell) -> str:
 
 
 def hand_to_the_book(path: Path, ran) -> None:
-    """Put the run into the book's cache, so that a build in the profile `smoke` need not repeat it."""
+    """Put the run into the book's cache, so that a build in the profile `smoke` finds it."""
     from jupyter_cache import get_cache
     from jupyter_cache.cache.main import CacheBundleIn
 

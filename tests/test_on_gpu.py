@@ -10,7 +10,10 @@ import torch
 from pretended_gpu import Mode
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "book").glob("*.ipynb"))
-STARTUP = "import sys; sys.path.append({!r}); import pretended_gpu; pretended_gpu.install(); del sys, pretended_gpu\n"
+STARTUP = (
+    "import sys; sys.path.append({!r}); import pretended_gpu; pretended_gpu.install(); "
+    "del sys, pretended_gpu\n"
+)
 
 
 def test_it_refuses_what_cuda_refuses():

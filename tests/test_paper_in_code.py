@@ -1,4 +1,4 @@
-"""The page "The paper in the code" has all that the paper numbers, and links that lead somewhere."""
+"""The page "The paper in the code" has all that the paper numbers, and its links lead somewhere."""
 
 import re
 

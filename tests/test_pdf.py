@@ -1,4 +1,4 @@
-"""The PDF of a tiny site: order, links between pages, contents with page numbers, what is left out."""
+"""The PDF of a tiny site: order, links between pages, contents with numbers, what is left out."""
 
 import io
 
@@ -15,7 +15,8 @@ PAGES = {
     "book/index": """<h1>The book<a class="headerlink" href="#book">#</a></h1>
         <p>Read <a href="more/three.html#deep">on</a>.</p>
         <a href="../genindex.html">index</a><a href="https://example.org/">elsewhere</a>""",
-    "book/two": """<h1>Two</h1><p id="deep">deep in two</p><details class="hide above-input"><p>folded</p></details>
+    "book/two": """<h1>Two</h1><p id="deep">deep in two</p>
+        <details class="hide above-input"><p>folded</p></details>
         <iframe title="A head"
             srcdoc="&lt;img id='still' alt='A head' src='data:image/svg+xml,&lt;svg xmlns=%22http://www.w3.org/2000/svg%22/&gt;'&gt;">
         </iframe>""",

@@ -56,7 +56,8 @@ def published(tmp_path):
             )
             photograph(rng, points).save(folder / "img_align_celeba" / rows[-1][0], quality=95)
         names = [row[0] for row in rows]
-        points = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
+        places = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+        points = " ".join(f"{place}_{axis}" for place in places for axis in "xy")
         tables = {
             "list_eval_partition": ("", [[row[1]] for row in rows]),
             "identity_CelebA": ("", [[row[2]] for row in rows]),
@@ -207,7 +208,7 @@ def test_a_damaged_picture_is_named(published, trusted, tmp_path, damage):
 
 @pytest.fixture
 def album(tmp_path):
-    """Three photographs, of which two come from a camera that was held upright, and their points."""
+    """Three photographs, two of them from a camera that was held upright, and their points."""
     rng, points = np.random.default_rng(1), {}
     for name in ("b.JPG", "a.png", "c.webp"):
         points[name] = 2 * FACE + rng.integers(-4, 5, (5, 2))

@@ -1,4 +1,4 @@
-"""Visibility and barycentric coordinates against brute force, ray casting and finite differences."""
+"""Visibility, barycentric coordinates: against brute force, ray casting, finite differences."""
 
 import numpy as np
 import pytest

@@ -100,7 +100,7 @@ def test_light_comes_from_where_the_harmonics_say(model, renderer, harmonic, bri
 
 
 def test_shading_turns_with_the_camera_s_frame_not_with_the_head(model, renderer):
-    """Light from the front stays in front: the turned head is darker on the side that turned away."""
+    """Light from the front stays in front: a turned head is darker on the side turned away."""
     front = {"illumination": {Y10: 0.8, 9 + Y10: 0.8, 18 + Y10: 0.8}}
     turned = code_with(model, rotation={1: 0.5}, **front)
     plain = renderer(code_with(model, rotation={1: 0.5})).image

@@ -20,7 +20,8 @@ pytestmark = [
 # Text as read, without code (where `\(` may be meant) and scripts.
 RAW_FORMULAS = r"""() => {
     const body = document.body.cloneNode(true);
-    body.querySelectorAll("pre, code, script, style, mjx-container").forEach((node) => node.remove());
+    const others = "pre, code, script, style, mjx-container";
+    body.querySelectorAll(others).forEach((node) => node.remove());
     return (body.textContent.match(/.{0,30}\\[(\[].{0,30}/g) || []);
 }"""
 
@@ -79,7 +80,9 @@ def test_page(name, address, browser):
 # What is folded away is read as well.
 UNFOLD = """() => {
     document.querySelectorAll("details").forEach((node) => { node.open = true; });
-    document.querySelectorAll(".toggle-hidden").forEach((node) => node.classList.remove("toggle-hidden"));
+    for (const node of document.querySelectorAll(".toggle-hidden")) {
+        node.classList.remove("toggle-hidden");
+    }
 }"""
 
 AT_REST = "() => document.getAnimations().every((animation) => animation.playState === 'finished')"

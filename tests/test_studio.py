@@ -13,7 +13,9 @@ from mofa_lib.alignment import five_point_template
 from mofa_lib.faces import five_points
 from mofa_lib.studio import Studio
 from mofa_lib.studio.atlas import CLOTH, FRAMES, HAIR, HAT, MOUTH, TEETH
-from mofa_lib.studio.photographer import BARE, Photographs
+from mofa_lib.studio.photographer import Photographs
+from mofa_lib.studio.scene import Thing
+from mofa_lib.studio.wardrobe import BARE
 
 SIZE = 64
 
@@ -86,7 +88,7 @@ def test_landmarks_are_where_the_picture_shows_them(plain, mark):
 
 
 def test_skin_is_where_the_skin_shows(plain, monkeypatch):
-    """With hair, hat and glasses on: pixels that change when all bare skin is painted are the mask."""
+    """With hair, hat and glasses on: pixels that change when bare skin is painted are the mask."""
     monkeypatch.setattr(plain, "plain", False)
     dressed = [plain.person(np.random.default_rng(seed)) for seed in range(30)]
     wearer = next(
@@ -109,17 +111,15 @@ def test_skin_is_where_the_skin_shows(plain, monkeypatch):
 
 
 def test_things_in_front_hide_the_skin(studio, people, monkeypatch):
-    import mofa_lib.studio as module
-
     def wall(size, skin, rng):
-        return module.Thing(
+        return Thing(
             torch.ones(size, size),
             torch.zeros(size, size, 3) + torch.tensor([0.0, 0, 1]),
             skin_colour,
         )
 
     skin_colour = torch.tensor([0.2, 0.4, 0.1])
-    monkeypatch.setattr(module, "thing_in_front", wall)
+    monkeypatch.setattr("mofa_lib.studio.darkroom.thing_in_front", wall)
     taken = shoot(studio, people[0], *range(30))
     hidden = ~taken.skin.any(2).any(1)
     assert 0 < hidden.sum() < 15

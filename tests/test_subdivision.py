@@ -8,6 +8,7 @@ import torch
 
 from mofa_lib import FaceCode, FaceRenderer
 from mofa_lib.mesh import vertex_normals
+from mofa_lib.morphable import MorphableModel
 from mofa_lib.subdivision import butterfly, subdivided
 
 
@@ -105,3 +106,14 @@ def test_a_fine_face_is_rounder(model):
         )
 
     assert angle(subdivided(model)) < 0.65 * angle(model)
+
+
+def test_a_model_without_colours_or_expressions_has_a_fine_variant_too(tiny_tensors):
+    """Basel 2009 has no expressions, FLAME no colours: their bases have no columns."""
+    empty = torch.zeros(len(tiny_tensors["mean_shape"]), 3, 0)
+    bare = MorphableModel(
+        {**tiny_tensors, "expression_basis": empty, "appearance_basis": empty}, "bare"
+    )
+    fine = subdivided(bare)
+    assert fine.sizes == (bare.sizes[0], 0, 0)
+    assert fine.appearance_basis.shape == (len(fine.mean_shape), 3, 0)

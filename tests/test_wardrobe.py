@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mofa_lib.studio.atlas import COLUMNS, HAIR, ROWS
-from mofa_lib.studio.wardrobe import GLASSES, PARTS, Wardrobe, grid_surface
+from mofa_lib.studio.garments import GLASSES, PARTS, grid_surface
+from mofa_lib.studio.wardrobe import Wardrobe
 
 HAIR_COLOUR = np.array([0.2, 0.1, 0.05])
 

@@ -1,4 +1,4 @@
-"""The checker of annotations while the tests run: beartype, for which an int is a float (PEP 484)."""
+"""The checker of annotations while the tests run: beartype; an int is a float (PEP 484)."""
 
 from beartype import BeartypeConf, beartype
 

@@ -202,7 +202,8 @@ class Library(SphinxDirective):
         shown = entry.short + ("()" if entry.kind in ("function", "method") else "")
         signature = addnodes.desc_signature(
             "", "", ids=[entry.name], classes=["sig", "sig-object", "py"], module=module.name,
-            fullname=entry.name, _toc_parts=(entry.short,), _toc_name=shown if entry.name in names() else "",
+            fullname=entry.name, _toc_parts=(entry.short,),
+            _toc_name=shown if entry.name in names() else "",
         )  # fmt: skip
         self.set_source_info(signature)
         if entry.prefix:

@@ -22,7 +22,8 @@ PDF = ROOT / "_build" / "book.pdf"
 ADDRESS = "/print.html"  # of the document; nothing with this name is written
 
 STYLE = """
-@page { size: A4; margin: 20mm 18mm; @bottom-center { content: counter(page); font: 9pt sans-serif; } }
+@page { size: A4; margin: 20mm 18mm; }
+@page { @bottom-center { content: counter(page); font: 9pt sans-serif; } }
 @page :first { @bottom-center { content: none; } }
 html { font-size: 13px !important; }
 h1 { font-size: 1.75rem !important; }
@@ -31,7 +32,8 @@ body { background: #fff; }
 article, nav { break-before: page; }
 article:first-of-type { break-before: auto; }
 h1, h2, h3, h4, .sig { break-after: avoid; }
-h1, h2, h3, h4 { padding-top: 2px; line-height: 1.3; }  /* or else a heading at the top of a page counts twice */
+/* Or else a heading at the top of a page counts twice. */
+h1, h2, h3, h4 { padding-top: 2px; line-height: 1.3; }
 figure, tr, .admonition-title, .math { break-inside: avoid; }
 figcaption, figcaption span { color: #444 !important; }
 figcaption .caption-text { font-weight: normal; }
@@ -160,7 +162,9 @@ READY = """async () => {
     await Promise.all([...document.images].map((image) => image.decode()));
 }"""
 NUMBER = """(numbers) => {
-    for (const span of document.querySelectorAll("[data-page]")) span.textContent = numbers[span.dataset.page];
+    for (const span of document.querySelectorAll("[data-page]")) {
+        span.textContent = numbers[span.dataset.page];
+    }
 }"""
 
 

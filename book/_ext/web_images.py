@@ -1,4 +1,4 @@
-"""Makes the site's large pictures small: as WebP, a grid of faces takes a fraction of PNG's bytes."""
+"""Makes the site's large pictures small: as WebP, faces take a fraction of PNG's bytes."""
 
 from pathlib import Path
 

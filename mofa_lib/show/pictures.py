@@ -108,9 +108,8 @@ def overlay(
     faces = _enlarged(rendering.image.clamp(0, 1))  # (B, 3, 448, 448)
     mask = _enlarged(rendering.mask)  # (B, 1, 448, 448)
 
-    paper = 0.5 + 0.5 * images.mean(1, keepdim=True).expand_as(
-        images
-    )  # grey, half as strong, on white
+    grey = images.mean(1, keepdim=True).expand_as(images)
+    paper = 0.5 + 0.5 * grey  # half as strong, on white
     net, dots = _net(rendering, renderer)  # (B, 1, 448, 448) each
     drawing = torch.lerp(paper, _colour(ORIGINAL), 0.7 * net)
     drawing = torch.lerp(drawing, _colour(TARGET), dots)
@@ -142,26 +141,27 @@ def _net(rendering: Rendering, renderer: FaceRenderer) -> Float[Tensor, "2 B 1 4
     steps = torch.arange(ENLARGED) + 0.5
     centres = torch.cartesian_prod(steps, steps).flip(1)  # (448², 2): x, y of every pixel
 
-    nets, dots = [], []
-    for posed, points in zip(vertices, landmarks, strict=True):
-        nets.append(_lines(posed, renderer))
-        inside = DOT - torch.cdist(centres, points).amin(1)  # (448²,), from the nearest landmark
-        dots.append(inside.clamp(0, 1).view(1, ENLARGED, ENLARGED))
-    thick = F.max_pool2d(torch.stack(nets), 3, 1, 1)  # three pixels
-    return torch.stack([thick, torch.stack(dots)])
+    net = torch.zeros(len(vertices), 1, ENLARGED, ENLARGED)
+    dots = torch.zeros_like(net)
+    for number, (posed, points) in enumerate(zip(vertices, landmarks, strict=True)):
+        net[number, 0] = _lines(posed, renderer)
+        inside = DOT - torch.cdist(centres, points).amin(1)  # (448²,), of the nearest dot
+        dots[number, 0] = inside.clamp(0, 1).view(ENLARGED, ENLARGED)
+    net = F.max_pool2d(net, 3, 1, 1)  # lines of one pixel become three pixels wide
+    return torch.stack([net, dots])
 
 
-def _lines(posed: Float[Tensor, "V 3"], renderer: FaceRenderer) -> Float[Tensor, "1 448 448"]:
+def _lines(posed: Float[Tensor, "V 3"], renderer: FaceRenderer) -> Float[Tensor, "448 448"]:
     """Where a cell of the net begins, to the right of another or below it."""
     triangles = renderer.model.faces.cpu()
-    cells = renderer.model.mean_shape.detach().cpu()[None] / NET  # (1, V, 3), where they lie
+    places = renderer.model.mean_shape.detach().cpu()[None] / NET  # (1, V, 3), in cells of the net
     screen = renderer.camera.project(posed[None], ENLARGED)
     fragments = rasterize(screen, triangles, ENLARGED)
-    cell = interpolate(fragments, triangles, cells)[0, ..., :2].floor()  # (448, 448, 2)
+    cell = interpolate(fragments, triangles, places)[0, ..., :2].floor()  # (448, 448, 2)
 
     across = cell[1:, 1:] != cell[1:, :-1]
     down = cell[1:, 1:] != cell[:-1, 1:]
     seen = fragments.face[0, 1:, 1:] >= 0
-    lines = torch.zeros(1, ENLARGED, ENLARGED)
-    lines[0, 1:, 1:] = (across | down).any(-1) & seen
+    lines = torch.zeros(ENLARGED, ENLARGED)
+    lines[1:, 1:] = (across | down).any(-1) & seen
     return lines

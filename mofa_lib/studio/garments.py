@@ -177,7 +177,7 @@ def glasses(
     return {name: points.astype(np.float32) for name, points in parts.items()}
 
 
-def _bow(aside: np.ndarray | float) -> np.ndarray | float:
+def _bow(aside: np.ndarray | np.floating) -> np.ndarray | np.floating:
     """How far glasses bend back, so far aside of the nose, mm."""
     return -0.0022 * aside**2
 

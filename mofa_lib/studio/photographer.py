@@ -1,7 +1,7 @@
-"""Photographs of people who do not exist: exemplar heads with hair, clothes, lights, backgrounds
-and a camera's faults.
+"""Photographs of people who do not exist, with all that is true about them.
 
-Used in chapter 6 by `RenderedFaces`.
+Exemplar heads get hair, clothes, lights, backgrounds and a camera's faults. Used in chapter 6 by
+`RenderedFaces`.
 """
 
 from dataclasses import dataclass
@@ -16,37 +16,27 @@ from mofa_lib.camera import Camera, pose
 from mofa_lib.faces import five_points
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.procrustes import similarity
-from mofa_lib.raster import interpolate, rasterize
-from mofa_lib.studio.atlas import (
-    CLOTH,
-    COLUMNS,
-    FRAMES,
-    HAIR,
-    HAT,
-    MOUTH,
-    ROWS,
-    TEETH,
-    read_texture,
-)
+from mofa_lib.studio.darkroom import Samples, finish, finish_plainly, shade
 from mofa_lib.studio.heads import Head, HeadShapes
-from mofa_lib.studio.scene import GAMMA, Light, Thing, background, camera_faults, thing_in_front
+from mofa_lib.studio.scene import GAMMA, Light
 from mofa_lib.studio.skin import SkinPainter, hair_colour
-from mofa_lib.studio.wardrobe import Outfit, Wardrobe
+from mofa_lib.studio.wardrobe import Outfit, Wardrobe, paint_outfit
 
-SUPERSAMPLING = 2  # rendered at twice the size, then averaged: no jagged edges
 AT_ONCE = 8  # pictures; larger batches fall out of the processor's cache
-BARE = 4  # the channel of a texture that tells skin from what is worn on it
+
+# Strengths of the actions of a broad smile that shows the teeth, on either side.
+SMILE = {"mouthSmile": 1.0, "mouthUpperUp": 0.45, "mouthLowerDown": 0.3, "cheekSquint": 0.4}
 
 # Where the eyes, the tip of the nose and the corners of the mouth lie in an aligned picture, in
 # shares of its side. It is `alignment.five_point_template`, which comes from the face model; the
 # studio must not know that model.
 TEMPLATE = torch.tensor(
     [
-        [0.37031099, 0.38883105],
-        [0.62085146, 0.38881660],
-        [0.49540860, 0.52378964],
-        [0.39564562, 0.67753726],
-        [0.59535444, 0.67757702],
+        [0.37031099, 0.38883105],  # left eye
+        [0.62085146, 0.38881660],  # right eye
+        [0.49540860, 0.52378964],  # tip of the nose
+        [0.39564562, 0.67753726],  # left corner of the mouth
+        [0.59535444, 0.67757702],  # right corner of the mouth
     ],
     dtype=torch.float64,
 )
@@ -136,16 +126,19 @@ class Studio:
         atlas = self.painter.atlas
         near = [np.linalg.norm(atlas.points - cheek, axis=1) < 10 for cheek in self.painter.cheeks]
         self._cheeks = torch.from_numpy(atlas.texels[np.logical_or(*near)])
-        self._normals = vertex_normals(self.shapes.mean[None], self.shapes.triangles)[0]
+        self._normals = vertex_normals(self.shapes.mean[None], self.shapes.triangles)[0]  # (H, 3)
 
     def person(self, rng: np.random.Generator) -> Person:
         """A random identity."""
         head = self.shapes.head(rng)
         hair = hair_colour(head.attributes, rng)
-        texture = self.painter.paint(head.attributes, hair, rng)
+        skin = self.painter.paint(head.attributes, hair, rng)  # (4, R, S)
         outfit = self.wardrobe.dress(head, hair, rng)
         if self.plain:
             outfit = outfit.nothing()
+        texture = paint_outfit(skin, outfit, self.painter.atlas, self.painter.noise, rng)
+        texture[:3] = texture[:3].clamp(0.01, 1) ** GAMMA  # linear from here on
+
         triangles, places, worn = [self.shapes.triangles], [self.shapes.texture_coordinates], []
         first = len(self.shapes.mean)  # number of the next vertex
         for name, points in outfit.parts.items():
@@ -160,12 +153,13 @@ class Studio:
             worn=torch.cat(worn),
             triangles=torch.cat(triangles),
             places=torch.cat(places),
-            texture=self._dress(texture, outfit, rng),
+            texture=texture,
         )
 
     def shot(self, rng: np.random.Generator) -> Shot:
-        """The part of a photograph that decides what is true about it; the same generator gives the
-        same shot.
+        """The part of a photograph that decides what is true about it.
+
+        The same generator gives the same shot.
         """
         expression = self._smile(self.shapes.expression(rng), rng)
         rotation = rng.normal(0, [0.14, 0.33, 0.05]).clip(-0.9, 0.9)
@@ -183,34 +177,24 @@ class Studio:
     def _smile(
         self, strength: Float[Tensor, " E"], rng: np.random.Generator
     ) -> Float[Tensor, " E"]:
-        """People in front of a camera smile more often and more broadly than elsewhere, and show
-        their teeth.
-        """
-        if rng.random() < 0.4:
-            broad, corners = (
-                rng.uniform(0.4, 1.2),
-                rng.uniform(-0.25, 0.15),
-            )  # drawn in or stretched
-            actions = {
-                "mouthSmile": 1.0,
-                "mouthUpperUp": 0.45,
-                "mouthLowerDown": 0.3,
-                "cheekSquint": 0.4,
-            }
-            for name, share in (actions | {"mouthStretch": corners}).items():
-                for side in ("Left", "Right"):
-                    strength[self.shapes.actions.index(name + side)] = broad * share
-            strength[self.shapes.actions.index("jawOpen")] = broad * rng.uniform(0, 0.2)
+        """Smile in front of a camera more often and more broadly than elsewhere, with teeth."""
+        if rng.random() >= 0.4:
+            return strength
+        broad = rng.uniform(0.4, 1.2)
+        corners = rng.uniform(-0.25, 0.15)  # drawn in or stretched
+        for name, share in (SMILE | {"mouthStretch": corners}).items():
+            for side in ("Left", "Right"):
+                strength[self.shapes.actions.index(name + side)] = broad * share
+        strength[self.shapes.actions.index("jawOpen")] = broad * rng.uniform(0, 0.2)
         return strength
 
     def face(self, person: Person, shot: Shot) -> Float[Tensor, "H 3"]:
         """The person's head with the expression of a shot, mm, not posed, without what is worn."""
-        return person.head.neutral + torch.einsum(
-            "e,evc->vc", shot.expression, person.head.expressions
-        )
+        moved = torch.einsum("e,evc->vc", shot.expression, person.head.expressions)
+        return person.head.neutral + moved
 
     def attributes(self, person: Person, shot: Shot) -> dict[str, float]:
-        """What an analysis of errors by group may ask for: of the person, the outfit and the pose."""
+        """What an analysis of errors by group may ask for: of person, outfit and pose."""
         lightness = float((self._skin_of(person) ** (1 / GAMMA)).mean())
         about_the_shot = {"lightness": lightness, "yaw": float(shot.rotation[1])}
         return person.head.attributes | person.outfit.attributes | about_the_shot
@@ -226,9 +210,9 @@ class Studio:
         Every picture is aligned by its five points to `TEMPLATE` before it is drawn, with the small
         errors that a detector of the five points would make.
         """
-        texture = (
-            F.avg_pool2d(person.texture, 2) if size <= 128 else person.texture
-        )  # a texel a sample is enough
+        texture = person.texture
+        if size <= 128:  # then a texel a sample is enough
+            texture = F.avg_pool2d(texture, 2)
         taken = []
         for first in range(0, len(rngs), AT_ONCE):
             shots = [self.shot(rng) for rng in rngs[first : first + AT_ONCE]]
@@ -238,181 +222,72 @@ class Studio:
     def _photograph(
         self, person: Person, texture: Tensor, shots: list[Shot], size: int
     ) -> Photographs:
-        dressed = torch.stack(
-            [torch.cat([self.face(person, s) + person.thickness, person.worn]) for s in shots]
-        )
-        world = pose(dressed, torch.stack([s.rotation for s in shots]), torch.zeros(len(shots), 3))
+        dressed = [
+            torch.cat([self.face(person, shot) + person.thickness, person.worn]) for shot in shots
+        ]
+        rotations = torch.stack([shot.rotation for shot in shots])
+        world = pose(torch.stack(dressed), rotations, torch.zeros(len(shots), 3))  # (B, V, 3)
+
         screen, landmarks, lights = [], [], []
         for shot, points in zip(shots, world, strict=True):
             turn, shift, marks = self._align(person, shot, size)
-            seen = Camera(distance=shot.distance).project(points[None], size)[0]
+            seen = Camera(distance=shot.distance).project(points[None], size)[0]  # (V, 3)
             screen.append(torch.cat([seen[:, :2] @ turn.T + shift, seen[:, 2:]], 1))
             landmarks.append(marks @ turn.T + shift)
             lights.append(shot.light.turned(_angle(turn)))
-        images, skin = self._develop(
-            person, texture, shots, lights, world, torch.stack(screen), size
+
+        open_sky = torch.ones(world.shape[1])
+        open_sky[: len(self.shapes.mean)] = self.shapes.occlusion
+        samples = shade(
+            world,
+            torch.stack(screen),
+            person.triangles,
+            person.places,
+            texture,
+            open_sky,
+            Light.stack([shot.light for shot in shots]),
+            size,
         )
-        return Photographs(images, torch.stack(landmarks), skin)
+        images, skin = self._finish(samples, person, shots, lights, size)
+        return Photographs(images=images, landmarks=torch.stack(landmarks), skin=skin)
 
     def _align(self, person: Person, shot: Shot, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """The turn and the shift that align a shot, and its landmarks before them, in pixels."""
-        face = self.face(person, shot)[self.shapes.landmarks]
+        face = self.face(person, shot)[self.shapes.landmarks]  # (68, 3)
         posed = pose(face[None], shot.rotation[None], torch.zeros(1, 3))
-        marks = Camera(distance=shot.distance).project(posed, size)[0, :, :2]
-        turn, shift = similarity(
-            five_points(marks) + size * shot.misread, (size * TEMPLATE).float()
-        )
+        marks = Camera(distance=shot.distance).project(posed, size)[0, :, :2]  # (68, 2)
+        read = five_points(marks) + size * shot.misread  # (5, 2)
+        turn, shift = similarity(read, (size * TEMPLATE).float())
         return turn, shift, marks
 
-    def _develop(
-        self, person, texture, shots, lights, world, screen, size: int
+    def _finish(
+        self, samples: Samples, person: Person, shots: list[Shot], lights: list[Light], size: int
     ) -> tuple[Tensor, Tensor]:
-        """Shade and finish the pictures of posed vertices (B, V, 3) at places on the screen, and
-        their skin masks.
+        """Pictures and skin masks.
 
         Args:
             lights: as the aligned pictures show them, for things in front.
         """
-        fine = SUPERSAMPLING * size
-        fragments = rasterize(
-            screen * torch.tensor([SUPERSAMPLING, SUPERSAMPLING, 1.0]), person.triangles, fine
-        )
-        colour, shine, bare = _planes(read_texture(texture, person.places, fragments)).split(
-            [3, 1, 1], 1
-        )
-        open_sky = torch.ones(world.shape[1])
-        open_sky[: len(self.shapes.mean)] = self.shapes.occlusion
-        values = torch.cat(
-            [vertex_normals(world, person.triangles), open_sky.expand(len(shots), -1)[..., None]], 2
-        )
-        normal, open_sky = _planes(interpolate(fragments, person.triangles, values)).split(
-            [3, 1], 1
-        )
-        normal = normal * (normal.square().sum(1, keepdim=True) + 1e-12).rsqrt()
-        light = Light.stack([shot.light for shot in shots])
-        lit = (
-            colour * light.irradiance(normal, open_sky) + light.highlights(normal, shine) * open_sky
-        )
-        lit = lit.clamp(1e-4, 1) ** (1 / GAMMA)
-        seen = (fragments.face >= 0).flatten(1)
-        pictures, skin = [], []
-        for i, shot in enumerate(shots):
-            behind = torch.full((3, size, size), 0.5) if self.plain else background(size, shot.rng)
-            behind = F.interpolate(behind[None], fine, mode="bilinear")[0].flatten(1)
-            picture, shown = torch.where(seen[i], lit[i], behind), seen[i] * bare[i, 0]
-            if not self.plain and shot.rng.random() < 0.15:
-                thing = thing_in_front(fine, self._skin_of(person), shot.rng)
-                picture, shown = _put_in_front(thing, picture, shown, lights[i])
-            picture = _average(picture.unflatten(1, (fine, fine)))
-            pictures.append(
-                _eight_bits(picture) if self.plain else camera_faults(picture, shot.rng)
-            )
-            skin.append(_average(shown.unflatten(0, (fine, fine))) > 0.5)
-        return torch.stack(pictures), torch.stack(skin)
+        skin = self._skin_of(person)
+        images, masks = [], []
+        for i, (shot, light) in enumerate(zip(shots, lights, strict=True)):
+            colour, hit, bare = samples.colour[i], samples.hit[i], samples.bare[i]
+            if self.plain:
+                image, mask = finish_plainly(colour, hit, bare, size)
+            else:
+                image, mask = finish(colour, hit, bare, light, skin, size, shot.rng)
+            images.append(image)
+            masks.append(mask)
+        return torch.stack(images), torch.stack(masks)
 
     def _skin_of(self, person: Person) -> np.ndarray:
         """The mean colour of the person's cheeks, linear RGB."""
         return person.texture.flatten(1)[:3, self._cheeks].mean(1).numpy()
 
-    def _dress(
-        self, texture: Tensor, outfit: Outfit, rng: np.random.Generator
-    ) -> Float[Tensor, "5 R S"]:
-        """Paint hair and hat on the head, and the patches of what is worn; then colours become
-        linear.
-        """
-        painted = np.concatenate([texture.numpy(), np.ones((1, ROWS, COLUMNS), np.float32)])
-        flat, everywhere = painted.reshape(5, -1), np.arange(ROWS * COLUMNS)
-        draws = rng.integers(ROWS * COLUMNS, size=2).tolist()
-
-        def strands(texels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            kinds = zip(("down", 6), draws, strict=True)
-            fine, coarse = (
-                self.painter.noise.shifted(kind, texels, shift) for kind, shift in kinds
-            )
-            return fine, np.exp(0.22 * fine + 0.1 * coarse)
-
-        texels = self.painter.atlas.texels
-        masks = np.stack([outfit.hair, outfit.hat], 1).astype(np.float32)
-        hair, hat = self.painter.atlas.spread(masks).T
-        where = hair > 0.004
-        fine, shade = strands(texels[where])
-        weight = hair[where] * (3.5 * (hair[where] - 0.5) + 0.5 + 0.35 * fine).clip(
-            0, 1
-        )  # strand by strand
-        _blend(flat, texels[where], _hairs(shade, fine, outfit.hair_colour), weight)
-        where = hat > 0.004
-        _blend(
-            flat, texels[where], _cloth(strands(texels[where])[0], outfit.hat_colour), hat[where]
-        )
-        fine, shade = strands(everywhere.reshape(ROWS, COLUMNS)[HAIR])
-        painted[:, *HAIR] = _hairs(shade, fine, outfit.hair_colour)
-        painted[:, *CLOTH] = _cloth(
-            rng.standard_normal(painted[0, *CLOTH].shape, np.float32), outfit.cloth
-        )
-        painted[:, *HAT] = _cloth(
-            rng.standard_normal(painted[0, *HAT].shape, np.float32), outfit.hat_colour
-        )
-        painted[:, *FRAMES] = np.array([*outfit.frames, 1.5, 0])[:, None, None]
-        gaps = (
-            0.7
-            + 0.3 * np.abs(np.sin(np.linspace(0, 6 * np.pi, painted[0, *TEETH].shape[1]))) ** 0.3
-        )
-        painted[:3, *TEETH] = outfit.teeth[:, None, None] * gaps
-        painted[3:, *TEETH] = np.array([1.5, 0])[:, None, None]
-        painted[BARE, *MOUTH] = 0
-        finished = torch.from_numpy(painted)
-        finished[:3] = finished[:3].clamp(0.01, 1) ** GAMMA
-        return finished
-
-
-def _blend(flat: np.ndarray, texels: np.ndarray, colours: np.ndarray, weight: np.ndarray) -> None:
-    """Paint over some texels of a flat texture, in place."""
-    for channel, colour in zip(flat, colours, strict=True):
-        before = channel[texels]
-        channel[texels] = before + (colour - before) * weight
-
-
-def _hairs(shade: np.ndarray, strands: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Strands of slightly different colour and shine, all five channels."""
-    return np.stack([*(shade * c for c in colour), 0.6 + 0.3 * strands, 0 * shade]).clip(0, 1)
-
-
-def _cloth(weave: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    return np.stack([*((1 + 0.08 * weave) * c for c in colour), 0.05 + 0 * weave, 0 * weave]).clip(
-        0, 1
-    )
-
 
 def _angle(turn: Float[Tensor, "2 2"]) -> Float[Tensor, "1"]:
-    """By how much a similarity of a picture turns it counter-clockwise, radians; y points down in
-    pictures.
+    """By how much a similarity of a picture turns it counter-clockwise, radians.
+
+    In pictures y points down.
     """
     return torch.atan2(-turn[1, 0], turn[0, 0])[None]
-
-
-def _planes(values: Float[Tensor, "B H W C"]) -> Float[Tensor, "B C P"]:
-    """One plane for each channel, which is how the shading runs fastest."""
-    return values.permute(0, 3, 1, 2).flatten(2).contiguous()
-
-
-def _put_in_front(
-    thing: Thing, picture: Float[Tensor, "3 P"], shown: Float[Tensor, " P"], light: Light
-) -> tuple:
-    """Paste a lit thing over a picture; what it hides is not shown."""
-    surface = light.irradiance(thing.normal.reshape(1, -1, 3).mT, 0.9)[0] * thing.colour[:, None]
-    alpha = thing.alpha.flatten()
-    return torch.lerp(picture, surface.clamp(1e-4, 1) ** (1 / GAMMA), alpha), shown * (1 - alpha)
-
-
-def _average(samples: Float[Tensor, "... S T"]) -> Float[Tensor, "... H W"]:
-    """The mean of the samples of each pixel."""
-    grid = [
-        samples[..., i::SUPERSAMPLING, j::SUPERSAMPLING]
-        for i in range(SUPERSAMPLING)
-        for j in range(SUPERSAMPLING)
-    ]
-    return sum(grid) / len(grid)
-
-
-def _eight_bits(picture: Float[Tensor, "3 H W"]) -> UInt8[Tensor, "3 H W"]:
-    return (255 * picture.clamp(0, 1)).round().to(torch.uint8)

@@ -1,5 +1,6 @@
-"""A set of photographs ordered from the studio: who comes, by which chance, drawn on every core,
-kept on disk.
+"""A set of photographs ordered from the studio: drawn on every core, kept on disk.
+
+Here it is decided who comes, and by which chance.
 """
 
 import json
@@ -25,8 +26,9 @@ FEW = 400  # so few pictures are not worth the start of other processes
 
 @dataclass(frozen=True)
 class PhotoSession:
-    """Everything that decides a set of pictures; equal sessions give equal bytes. Attributes as in
-    `RenderedFaces`.
+    """Everything that decides a set of pictures; equal sessions give equal bytes.
+
+    Attributes as in `RenderedFaces`.
     """
 
     split: str
@@ -58,6 +60,7 @@ class PhotoSession:
 
     def person(self, identity: int) -> Person:
         """The person with this number."""
+        # The leading 0 and, in `rng`, 1 keep people and pictures independent.
         return _person(self.plain, (0, SPLITS.index(self.split), self.seed, identity))
 
     def rng(self, index: int) -> np.random.Generator:
@@ -70,18 +73,16 @@ class PhotoSession:
         if not missing:
             return
         self.cache.begin()
-        bar = tqdm(
-            total=self.count,
-            desc=f"rendering faces ({self.split})",
-            unit="face",
-            disable=self.count < 32,
-        )
-        bar.update(self.count - min(self.count, len(missing) * self.cache.part))
-        if len(missing) * self.cache.part <= FEW:
+        to_draw = len(missing) * self.cache.part  # about: the last part may be shorter
+        title, short = f"rendering faces ({self.split})", self.count < 32
+        bar = tqdm(total=self.count, desc=title, unit="face", disable=short)
+        bar.update(self.count - min(self.count, to_draw))
+        if to_draw <= FEW:
             self.draw(missing, bar)
         else:
             self._draw_on_every_core(missing, bar)
         bar.close()
+
         if self.cache.missing():
             raise RuntimeError(
                 f"Faces are not in {self.cache.folder} as they were drawn; is the disk full?"
@@ -93,16 +94,7 @@ class PhotoSession:
         torch.set_num_threads(1)
         try:
             for start in parts:
-                end = min(start + self.cache.part, self.count)
-                taken = []
-                for first in range(start, end, self.per_identity):
-                    indices = range(first, min(first + self.per_identity, end))
-                    person = self.person(first // self.per_identity)
-                    rngs = [self.rng(index) for index in indices]
-                    taken.append(self.studio.photograph(person, rngs, self.size))
-                    if bar:
-                        bar.update(len(rngs))
-                photographs = Photographs.joined(taken)
+                photographs = self._photographs(start, bar)
                 self.cache.write(
                     start,
                     images=photographs.images.numpy(),
@@ -112,14 +104,26 @@ class PhotoSession:
         finally:
             torch.set_num_threads(threads)
 
+    def _photographs(self, start: int, bar: tqdm | None) -> Photographs:
+        """The pictures of the part that begins with this one, person by person."""
+        end = min(start + self.cache.part, self.count)
+        taken = []
+        for first in range(start, end, self.per_identity):
+            person = self.person(first // self.per_identity)
+            last = min(first + self.per_identity, end)
+            rngs = [self.rng(index) for index in range(first, last)]
+            taken.append(self.studio.photograph(person, rngs, self.size))
+            if bar:
+                bar.update(len(rngs))
+        return Photographs.joined(taken)
+
     def _draw_on_every_core(self, missing: list[int], bar: tqdm) -> None:
+        """Draw parts in processes of their own, and say how far they are."""
         count = min(os.cpu_count() or 1, len(missing))
         call = f"from {__name__} import work; work()"
         program = [sys.executable, "-c", call, json.dumps(asdict(self))]
-        alone = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }  # NumPy has threads as well
+        # NumPy has threads as well.
+        alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         workers = [
             subprocess.Popen([*program, json.dumps(missing[k::count])], env=alone)
             for k in range(count)
@@ -135,7 +139,8 @@ class PhotoSession:
             ends = [worker.wait() for worker in workers]
         if any(ends):
             raise RuntimeError(
-                "A process that rendered faces ended too early; the same call goes on where it stopped."
+                "A process that rendered faces ended too early; "
+                "the same call goes on where it stopped."
             )
 
 
@@ -151,5 +156,5 @@ def _studio(plain: bool) -> Studio:
 
 def work() -> None:
     """Draw the parts that the command line names: what every core is started with."""
-    session, parts = map(json.loads, sys.argv[1:])
-    PhotoSession(**session).draw(parts)
+    session, parts = sys.argv[1:]
+    PhotoSession(**json.loads(session)).draw(json.loads(parts))

@@ -161,8 +161,8 @@ class Wardrobe:
 
         # Beside the middle of the forehead the line recedes.
         receding = rng.uniform(0, 22)
-        beside = (np.abs(x) > 18) * np.abs(x) / 40
-        line += front * receding * (0.2 + male * old) * beside
+        beside = np.abs(x) > 18
+        line += front * receding * (0.2 + male * old) * beside * np.abs(x) / 40
         return line
 
     def _hat(self, kind: str, rng: np.random.Generator) -> np.ndarray:

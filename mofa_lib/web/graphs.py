@@ -66,7 +66,7 @@ class AttackStep(nn.Module):
         `clip_inside` is 0 for the library's projection, and 1 for the clip of the paper's formula,
         which stops the gradient where it clips.
         """
-        # The picture, and with it u in units of the bound, must stay within their limits.
+        # The limits of u: it stays in [−1, 1], and the attacked picture in [0, 1].
         unit = bound.clamp(min=1e-12)
         low = torch.maximum(-image / unit, -torch.ones_like(u))  # (1, 3, H, W)
         high = torch.minimum((1 - image) / unit, torch.ones_like(u))
@@ -108,9 +108,9 @@ class AttackStep(nn.Module):
         gradient = (gradient * self.scales) @ self.head.weight * (kept.hidden > 0)
         pooled = (gradient @ self.hidden.weight).unflatten(1, (last.shape[1], -1))  # (1, C, 4)
         gradient = (pooled @ self.pool.T).view_as(last)
-        for number, block in reversed([*enumerate(self.blocks)]):
+        for number in reversed(range(len(self.blocks))):
             gradient = gradient * (kept.passed[number + 1] > 0)
-            gradient = block.back(gradient, kept.inner[number])
+            gradient = self.blocks[number].back(gradient, kept.inner[number])
         return self.first.back(gradient * (kept.passed[0] > 0)) / self.pixel_std
 
 
@@ -253,7 +253,7 @@ class _Block(nn.ModuleList):
         return (second(inner) + straight).relu(), inner
 
     def back(self, gradient: Tensor, inner: Tensor) -> Tensor:
-        """A gradient from before the last ReLU to the block's input."""
+        """From a gradient before the block's last ReLU to one at its input."""
         first, second, *shortcut = self
         straight = shortcut[0].back(gradient) if shortcut else gradient
         return first.back(second.back(gradient) * (inner > 0)) + straight

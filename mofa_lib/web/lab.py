@@ -44,7 +44,6 @@ EPSILON = 8 / 255
 STEPS = 50
 RATE = 0.1
 
-
 # What reading and decoding raise where a file is no run.
 NOT_A_RUN = (
     json.JSONDecodeError,

