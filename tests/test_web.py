@@ -234,6 +234,11 @@ def test_a_file_that_is_no_json_is_refused(tmp_path):
         verify_run(tmp_path / "none.json")
 
 
+def test_the_graphs_tell_nothing_of_the_machine_that_made_them(folder):
+    for path in folder.glob("*.onnx"):
+        assert b".py" not in path.read_bytes() and bytes(ROOT) not in path.read_bytes()
+
+
 def test_codes_of_one_coordinate_move_one_group(graphs, mofa, faces, weights, about):
     """Closed form: at the target but for one coordinate, one term is λσ/n times the difference."""
     code = mofa.encode(faces[:1])

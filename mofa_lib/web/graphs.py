@@ -275,6 +275,8 @@ def _graph(
         verbose=False,
     )
     model = program.model_proto
+    for node in model.graph.node:  # PyTorch's stack traces: a third of a megabyte, and our paths
+        del node.metadata_props[:]
     _halve(model.graph)
     return model.SerializeToString()
 
