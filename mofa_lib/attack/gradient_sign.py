@@ -94,7 +94,7 @@ def random_signs(
 ) -> Float[Tensor, "B 3 H W"]:
     """The control beside every attack: +ε or −ε at random on every value, clamped to [0, 1].
 
-    It is as large as an attack that uses its whole bound, and points nowhere. Derived in chapter 2.
+    It is as large as an attack that uses its whole bound, and points nowhere. Used in chapter 2.
 
     Args:
         images: RGB in [0, 1].
