@@ -131,7 +131,7 @@ def test_a_line_says_where_all_of_it_is(site):
     assert len(lines) == len(ITEMS)
     first = lines[0]
     assert first[0] == "Eq. (1)" and first[2] == "7"
-    assert "attack.distance.CodeDistance" in first[3]
+    assert "CodeDistance" in first[3]
     assert first[4].startswith("Fig.")
     figure = next(line for line in lines if line[0] == "Figure 6")
     assert figure[2].split() == ["9", ",", "12"] and "reproduced" in figure[4]

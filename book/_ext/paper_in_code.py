@@ -75,7 +75,7 @@ def row(item: str, what: str, shown: list[str]) -> str:
     entries, drawn = implementing(item), [name for name in shown if name not in JUDGED]
     chapters = {chapter for entry in entries for chapter in derived_in(entry)}
     chapters = sorted(chapters or {figures()[name] for name in drawn})
-    code = [f"{{py:obj}}`{entry.name.partition('.')[2]} <{entry.name}>`" for entry in entries]
+    code = [f"{{py:obj}}`{entry.short} <{entry.name}>`" for entry in entries]
     proofs = [f"{{numref}}`{name}`" for name in drawn]
     proofs += [verdicts_on(item, name) for name in shown if name in JUDGED]
     cells = (
