@@ -17,7 +17,9 @@ RESULTS := 06_mofa 10_attack_results 11_detection_results 12_defence_results
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MOFA_PROFILE ?= cpu
 # Idle threads that spin slow whatever runs beside them, many times over; so they give way soon.
+ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help find-python setup assets book pdf test slow-test site-test bench lint strip model results ablation weights \

@@ -1,5 +1,13 @@
 """A model-based face autoencoder, its attacks and its defences: the library under the book."""
 
+import os
+
+# A thread of OpenMP that has nothing to do spins for a while before it sleeps, and slows whatever
+# runs beside it many times over: it is to sleep sooner. Said before torch is imported, which loads
+# GNU's OpenMP; what the user has said about waiting stays.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 from mofa_lib.attack import CodeDistance, LatentAttack, fgsm, pgd
 from mofa_lib.autoencoder import MoFA, load_pretrained
 from mofa_lib.detector import Detector, load_detector
