@@ -112,3 +112,8 @@ def profile(name: str | Profile | None = None) -> Profile:
 def device() -> torch.device:
     """CUDA where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_bfloat16() -> bool:
+    """Whether the CPU multiplies in bfloat16 (AVX-512). One that does not emulates it, slowly."""
+    return torch.cpu.get_capabilities().get("avx512_bf16", False)

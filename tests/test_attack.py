@@ -21,12 +21,25 @@ from mofa_lib import (
 )
 from mofa_lib.attack import WEIGHTS, quantize, random_signs
 from mofa_lib.morphable import MorphableModel
+from mofa_lib.profiles import has_bfloat16
+
+only_where_bfloat16_is_fast = pytest.mark.skipif(
+    not has_bfloat16(), reason="this CPU emulates bfloat16, which takes minutes"
+)
 
 READINGS = [
     ({"epsilon": 0.05}, 0.05),
     ({"epsilon": 0.05, "reading": "literal", "cap": 0.4}, 0.02),
     ({"epsilon": 0.5, "reading": "clip_after", "cap": 0.03}, 0.03),
 ]
+
+
+@pytest.fixture(autouse=True)
+def processor(monkeypatch):
+    """What torch knows of the CPU: nothing, so that the same tests run everywhere."""
+    can = {}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+    return can
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -54,6 +67,10 @@ def curved():
         torch.randn(40, 7, generator=seeded(3)),
     )
     return lambda images: torch.sin(images.flatten(1) @ first) @ second
+
+
+def tensors(result):
+    return {name: value for name, value in vars(result).items() if name != "precision"}
 
 
 def l1(a, b):
@@ -291,6 +308,8 @@ def test_the_same_attack_gives_the_same_pictures(curved):
         ({"goal": 0.1, "penalty": 0.1}, "cannot be combined with a penalty"),
         ({"batch": 0}, "rate, cap and batch positive"),
         ({"reading": "clip_after", "cap": 0.0}, "rate, cap and batch positive"),
+        ({"precision": "half"}, "no precision 'half': choose one of auto, float32, bfloat16"),
+        ({"goal": 0.1, "precision": "bfloat16"}, "bfloat16 is too coarse for the answer"),
     ],
 )
 def test_wrong_settings_are_refused(linear, wrong, message):
@@ -311,10 +330,8 @@ def test_many_pictures_are_attacked_in_batches(curved):
     whole = LatentAttack(curved, l2, steps=4)(images, targets)
     away = [LatentAttack(curved, l2, steps=4, batch=batch)(images) for batch in (3, 50)]
     for one, other in ((found, whole), away):
-        for name in vars(whole):
-            torch.testing.assert_close(
-                getattr(one, name), getattr(other, name), rtol=1e-4, atol=1e-5
-            )
+        for name, value in tensors(one).items():
+            torch.testing.assert_close(value, getattr(other, name), rtol=1e-4, atol=1e-5)
 
 
 def test_no_pictures_no_attack(curved):
@@ -457,6 +474,143 @@ def test_an_attack_that_moves_or_must_not_move_says_nothing(linear):
         LatentAttack(linear, l1, steps=3)(images[:0], targets[:0])
 
 
+# The precision of the search
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Two convolutions with batch norm into 7 numbers, in eval mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        layers = [
+            torch.nn.Conv2d(3, 16, 3),
+            torch.nn.BatchNorm2d(16),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(16, 16, 3),
+            torch.nn.Flatten(),
+            torch.nn.Linear(16, 7),
+        ]
+        network = torch.nn.Sequential(*layers)
+        network(random_images(64))  # batch norm learns its statistics
+    return network.eval().requires_grad_(False)
+
+
+def test_the_processor_chooses_the_precision(network, processor):
+    images, targets = random_images(), random_images(seed=9)
+    attack = LatentAttack(network, l1, steps=5)
+    plain = LatentAttack(network, l1, steps=5, precision="float32")(images, targets)
+    lowered = LatentAttack(network, l1, steps=5, precision="bfloat16")(images, targets)
+    assert (plain.precision, lowered.precision) == ("float32", "bfloat16")
+    assert not lowered.images.equal(plain.images)
+    for can, expected in ((False, plain), (True, lowered)):
+        processor["avx512_bf16"] = can
+        for _ in range(2):
+            found = attack(images, targets)
+            assert found.precision == expected.precision
+            assert all(v.equal(getattr(expected, k)) for k, v in tensors(found).items())
+
+
+def test_auto_leaves_goals_and_other_types_alone(network, processor):
+    processor["avx512_bf16"] = True
+    images, targets = random_images(), random_images(seed=9)
+    assert LatentAttack(network, l1, steps=2, goal=0.1)(images, targets).precision == "float32"
+    double = copy.deepcopy(network).double()
+    found = LatentAttack(double, l1, steps=2)(images.double(), targets.double())
+    assert found.precision == "float64" and found.images.dtype == torch.float64
+
+
+@pytest.mark.parametrize("targeted", [True, False])
+def test_only_the_search_is_in_bfloat16(targeted):
+    """The network computes in it, forward and backward; targets, distances, gradients and what is
+    found do not.
+    """
+    layer = torch.nn.Linear(75, 7).requires_grad_(False)
+    inside, codes, gradients = [], [], []
+    layer.register_forward_hook(lambda _, __, code: inside.append(code.dtype))
+
+    def encode(images):
+        if images.requires_grad:
+            images.register_hook(lambda gradient: gradients.append(gradient.dtype))
+        return layer(images.flatten(1))
+
+    def distance(a, b):
+        codes.extend([a.dtype, b.dtype])
+        return l1(a, b)
+
+    images, targets = random_images(), random_images(seed=9)
+    result = LatentAttack(encode, distance, steps=3, precision="bfloat16")(
+        images, targets if targeted else None
+    )
+    low, high = torch.bfloat16, torch.float32
+    assert inside == [high, low, low, low, low, high, high]
+    assert set(codes) == {high} and gradients == [high] * 3
+    assert {value.dtype for value in tensors(result).values()} == {high}
+
+
+def test_face_codes_come_back_in_float32(tiny_model):
+    layer = torch.nn.Linear(75, 42).requires_grad_(False)
+    types = set()
+
+    def distance(a, b):
+        types.update(part.dtype for code in (a, b) for part in code.parts.values())
+        return CodeDistance(tiny_model)(a, b)
+
+    def encode(images):
+        return FaceCode.from_vector(layer(images.flatten(1)), tiny_model)
+
+    LatentAttack(encode, distance, steps=1, precision="bfloat16")(random_images(), random_images())
+    assert types == {torch.float32}
+
+
+@pytest.mark.parametrize(("reading", "bound"), READINGS)
+def test_bfloat16_finds_as_much_and_keeps_the_bound(network, reading, bound):
+    images, targets = random_images(20, low=0.0, high=1.0), random_images(20, seed=9)
+    before = l1(network(images), network(targets))
+    left = {}
+    for precision in ("float32", "bfloat16"):
+        found = LatentAttack(network, l1, precision=precision, **reading)(images, targets)
+        assert found.perturbation.abs().max() <= bound + 1e-6
+        assert found.images.min() >= 0 and found.images.max() <= 1
+        left[precision] = float((l1(network(found.images), network(targets)) / before).mean())
+    assert left["bfloat16"] == pytest.approx(left["float32"], abs=0.02) and left["float32"] < 0.95
+
+
+def test_what_bfloat16_finds_is_judged_in_float32(network):
+    images, targets = random_images(), random_images(seed=9)
+    for epsilon in (0.05, 0.0):
+        found = LatentAttack(network, l1, epsilon, steps=10, precision="bfloat16")(images, targets)
+        for pictures, distance in (
+            (found.images, found.distance),
+            (quantize(found.images), found.saved_distance),
+        ):
+            torch.testing.assert_close(distance, l1(network(pictures), network(targets)))
+
+
+def test_bfloat16_in_a_batch_or_alone(network):
+    images, targets = random_images(), random_images(seed=9)
+    attack = LatentAttack(network, l1, steps=20, precision="bfloat16")
+    alone = torch.cat([attack(images[k : k + 1], targets[k : k + 1]).distance for k in range(6)])
+    torch.testing.assert_close(alone, attack(images, targets).distance, rtol=0.05, atol=0.0)
+
+
+def test_an_encoder_that_cannot_falls_back_and_says_so(linear, processor):
+    """It writes its numbers into a float32 tensor, which refuses others."""
+    processor["avx512_bf16"] = True
+    places = torch.arange(7).expand(6, 7)
+
+    def encode(images):
+        return torch.zeros(6, 7).scatter(1, places, linear(images))
+
+    images, targets = random_images(), random_images(seed=9)
+    with pytest.warns(UserWarning, match="fails in bfloat16 .*, so it searches in float32") as said:
+        found = LatentAttack(encode, l1, steps=3)(images, targets)
+    assert len(said) == 1
+    plain = LatentAttack(encode, l1, steps=3, precision="float32")(images, targets)
+    assert found.precision == "float32" and found.images.equal(plain.images)
+    with pytest.raises(RuntimeError, match="dtype"):
+        LatentAttack(encode, l1, steps=3, precision="bfloat16")(images, targets)
+
+
 # FGSM, PGD and saved pictures
 
 
@@ -568,7 +722,10 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
             assert moved.device.type == "meta"
 
 
-def test_the_shipped_mofa_is_moved_to_the_target():
+@pytest.mark.parametrize(
+    "precision", ["float32", pytest.param("bfloat16", marks=only_where_bfloat16_is_fast)]
+)
+def test_the_shipped_mofa_is_moved_to_the_target(precision):
     """And the 8-bit picture still is; noise of the same norm does not do it."""
     mofa = load_pretrained("cpu")
     faces = RenderedFaces("test", 8, size=112)
@@ -581,7 +738,8 @@ def test_the_shipped_mofa_is_moved_to_the_target():
             mofa.encode(images), mofa.encode(targets)
         )
 
-    attacked = LatentAttack(mofa.encode, distance, epsilon=0.05, steps=15)(images, targets).images
+    attack = LatentAttack(mofa.encode, distance, epsilon=0.05, steps=15, precision=precision)
+    attacked = attack(images, targets).images
     saved = quantize(attacked)
     assert (saved - images).abs().max() <= 0.05 + 0.5 / 255
     assert (gained(saved) > 0.3).all() and (gained(saved) > 0.9 * gained(attacked)).all()

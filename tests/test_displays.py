@@ -103,7 +103,8 @@ def test_an_attack_shows_before_and_after_and_what_was_added():
     )
     assert f"2 pictures, L∞ {linf:.3g}/255, saved {saved:.3g}/255" in caption
     first, last = (float(x.mean()) for x in (result.course[0], result.course[-1]))
-    assert f"mean loss {first:.3g} → {last:.3g} in 4 steps" in caption and last < first
+    steps = f"4 steps of {result.precision}"
+    assert f"mean loss {first:.3g} → {last:.3g} in {steps}" in caption and last < first
 
 
 def test_pictures_have_alternative_texts_that_count_them():
@@ -126,7 +127,8 @@ def test_nothing_changes_what_is_shown(tiny_model, code):
     assert fresh._repr_html_() == code._repr_html_()
     assert renderer(fresh)._repr_html_() == renderer(code)._repr_html_()
     result = attacked(random_images(2))
-    half = replace(result, **{name: value.bfloat16() for name, value in vars(result).items()})
+    tensors = {name: value for name, value in vars(result).items() if name != "precision"}
+    half = replace(result, **{name: value.bfloat16() for name, value in tensors.items()})
     assert len(pictures(shown(half))) == 3
     broken = replace(renderer(code), image=torch.full((3, 3, 20, 20), torch.nan))
     assert pictures(shown(broken))["rendered"][..., :3].max() == 0

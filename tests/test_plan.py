@@ -27,7 +27,7 @@ PLAN = (
     },
 )  # fmt: skip
 WINGS = {
-    "attack": ({"latent"}, {"result"}, {"distance", "gradient_sign"}),
+    "attack": ({"latent"}, {"result"}, {"best", "distance", "gradient_sign", "precision"}),
     "show": ({"flipbooks", "pictures", "viewer"},),
     "studio": (
         {"build", "session"},

@@ -5,62 +5,20 @@ Derived in chapter 7.
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from mofa_lib.attack.best import Best
 from mofa_lib.attack.gradient_sign import quantize
+from mofa_lib.attack.precision import PRECISIONS, Code, in_bfloat16, is_faster_in_bfloat16
 from mofa_lib.attack.result import Attacked
 from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
 
-Code = TypeVar("Code", FaceCode, Tensor)
-
 READINGS = ("unit_cap", "literal", "clip_after")
-
-
-@dataclass
-class _Best:
-    """The best iterate of each picture so far, while an attack runs.
-
-    Attributes:
-        images: the pictures, clamped to [0, 1].
-        distance: theirs.
-        objective: theirs, which decides what is best.
-        reached: which pictures are content: they stay as they are.
-        course: the objective after each step.
-    """
-
-    images: Float[Tensor, "B 3 H W"]
-    distance: Float[Tensor, " B"]
-    objective: Float[Tensor, " B"]
-    reached: Bool[Tensor, " B"]
-    course: list[Float[Tensor, " B"]]
-
-    @classmethod
-    def start(cls, images: Float[Tensor, "B 3 H W"]) -> "_Best":
-        """Nothing has been tried."""
-        infinite = torch.full_like(images[:, 0, 0, 0], torch.inf)  # (B,)
-        return cls(
-            images=images.clone(),
-            distance=infinite.clone(),
-            objective=infinite,
-            reached=torch.zeros_like(infinite, dtype=torch.bool),
-            course=[],
-        )
-
-    def keep(self, images: Tensor, distance: Tensor, objective: Tensor) -> None:
-        """Take over the iterates that are better than all before."""
-        objective = objective.detach()
-        better = (objective < self.objective) & ~self.reached
-        self.objective = torch.where(better, objective, self.objective)
-        self.distance = torch.where(better, distance.detach(), self.distance)
-        self.images[better] = images.detach()[better].clamp(0, 1)
-        self.course.append(self.objective)
 
 
 class LatentAttack:
@@ -88,6 +46,10 @@ class LatentAttack:
             before it is saved, stays as it is, and a batch ends early when all are. None goes on to
             the last step. Excludes a penalty.
         batch: pictures at a time; more of them are attacked one batch after the other.
+        precision: in which `encode` computes while the attack searches; what it has found is judged
+            without. "bfloat16" is autocast's, and excludes a goal; "float32" changes nothing;
+            "auto" takes bfloat16 without a goal and on a CPU that is faster in it, and falls back
+            with a warning where `encode` cannot.
     Raises:
         ValueError: an argument is out of range, or two do not go together.
     Examples:
@@ -118,6 +80,7 @@ class LatentAttack:
         penalty: float = 0.0,
         goal: float | None = None,
         batch: int = 50,
+        precision: str = "auto",
     ):
         if reading not in READINGS:
             raise ValueError(
@@ -130,6 +93,15 @@ class LatentAttack:
         if goal is not None and penalty:
             raise ValueError(
                 "A goal is a distance, so it cannot be combined with a penalty: "
+                "give one of the two."
+            )
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"There is no precision {precision!r}: choose one of {', '.join(PRECISIONS)}."
+            )
+        if goal is not None and precision == "bfloat16":
+            raise ValueError(
+                "A goal is asked for at every step, and bfloat16 is too coarse for the answer: "
                 "give one of the two."
             )
         if epsilon < 0 or steps < 0 or rate <= 0 or batch < 1 or (cap is not None and cap <= 0):
@@ -151,6 +123,7 @@ class LatentAttack:
         self.penalty = penalty
         self.goal = goal
         self.batch = batch
+        self.precision = precision
         self._has_warned = False
 
     @property
@@ -176,7 +149,25 @@ class LatentAttack:
         """
         check_images(images)
         _check_targets(images, targets)
+        own = str(images.dtype).removeprefix("torch.")
 
+        if self.precision == "bfloat16":
+            return self._search(images, targets, "bfloat16")
+        if self.precision == "auto" and self.goal is None and is_faster_in_bfloat16(images):
+            try:
+                return self._search(images, targets, "bfloat16")
+            except Exception as error:  # encode may be anybody's, and fail in any way
+                warnings.warn(
+                    f"The attack fails in bfloat16 ({error}), so it searches in {own}: "
+                    'precision="float32" does so at once.',
+                    stacklevel=2,
+                )
+        return self._search(images, targets, own)
+
+    def _search(
+        self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
+    ) -> Attacked:
+        """Algorithm 1, one batch after the other."""
         batches = images.detach().split(self.batch)
         if targets is None:
             target_batches = [None] * len(batches)
@@ -186,7 +177,7 @@ class LatentAttack:
         bar = tqdm(batches, desc=name, unit="batch", disable=len(batches) < 2)
         results = []
         for batch, target_batch in zip(bar, target_batches, strict=True):
-            results.append(self._attack(batch, target_batch))
+            results.append(self._attack(batch, target_batch, precision))
 
         return Attacked(
             images=torch.cat([result.images for result in results]),
@@ -194,21 +185,25 @@ class LatentAttack:
             distance=torch.cat([result.distance for result in results]),
             saved_distance=torch.cat([result.saved_distance for result in results]),
             course=torch.cat([result.course for result in results], 1),
+            precision=precision,
         )
 
-    def _attack(self, images: Tensor, targets: Tensor | FaceCode | None) -> Attacked:
+    def _attack(
+        self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
+    ) -> Attacked:
         """Algorithm 1 on one batch."""
+        encode = in_bfloat16(self.encode) if precision == "bfloat16" else self.encode
         low, high = self._box(images)
         start, target, sign = self._start(images, targets)
         u = start.clamp(low, high).requires_grad_()  # (B, 3, H, W)
         optimizer = torch.optim.Adam([u], lr=self.rate)
-        best = _Best.start(images)
+        best = Best.start(images)
 
         for step in range(self.steps + 1):
             attacked = images + self.bound * u  # I_a = I + ε · Clip(d, L, U)
-            distance = self.distance(self.encode(attacked), target)
+            distance = self.distance(encode(attacked), target)
             objective = sign * distance + self._magnitude(u)  # Eq. 1, with λ_pert
-            best.keep(attacked, distance, objective)
+            best.keep(attacked, objective)
             if step == self.steps or self._is_content(best, sign):
                 break
             (u.grad,) = torch.autograd.grad(objective.sum(), u)
@@ -217,14 +212,16 @@ class LatentAttack:
             u.data = u.data.clamp(low, high)  # the projection, in place of the clip
 
         with torch.no_grad():
+            distance = self.distance(self.encode(best.images), target)
             saved_distance = self.distance(self.encode(quantize(best.images)), target)
         left = self.steps + 1 - len(best.course)  # steps that an early end has saved
         return Attacked(
             images=best.images,
             perturbation=best.images - images,
-            distance=best.distance,
+            distance=distance,
             saved_distance=saved_distance,
             course=torch.stack(best.course + left * [best.objective]),  # (steps + 1, B)
+            precision=precision,
         )
 
     def _box(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,11 +246,11 @@ class LatentAttack:
         """λ_pert times the mean magnitude of the clipped d."""
         return self.penalty * (self.cap or 1) * u.abs().mean((1, 2, 3))
 
-    def _is_content(self, best: _Best, sign: int) -> bool:
+    def _is_content(self, best: Best, sign: int) -> bool:
         """Whether all pictures are as near, or as far, as the goal asks."""
         if self.goal is None:
             return False
-        best.reached = sign * best.distance <= sign * self.goal
+        best.reached = best.objective <= sign * self.goal  # a goal comes without a penalty
         return bool(best.reached.all())
 
     def _warn_of_nothing(self, gradient: Tensor, step: int) -> None:
@@ -266,7 +263,7 @@ class LatentAttack:
             warnings.warn(
                 "Every gradient of the attack is zero at its first step, so it will not move. "
                 "Does encode round, detach or saturate? Or are the pictures their own targets?",
-                stacklevel=4,  # the line that calls the attack
+                stacklevel=5,  # the line that calls the attack
             )
 
 

@@ -16,11 +16,14 @@ class Attacked:
     Attributes:
         images: adversarial pictures in [0, 1].
         perturbation: what was added, after clamping to [0, 1].
-        distance: to the target (or, of an untargeted attack, to the original), at the best iterate.
+        distance: to the target (or, of an untargeted attack, to the original), of the adversarial
+            pictures.
         saved_distance: the same for the pictures as a file keeps them, with 8 bits.
         course: smallest objective so far, before the first step and after each one: the distance
             (of an untargeted attack minus the distance) plus the penalty. After an early end its
             last value is repeated.
+        precision: in which the pictures were searched for, and the course computed: bfloat16, or
+            that of the pictures. The two distances never are in bfloat16.
     """
 
     images: Float[Tensor, "B 3 H W"]
@@ -28,6 +31,7 @@ class Attacked:
     distance: Float[Tensor, " B"]
     saved_distance: Float[Tensor, " B"]
     course: Float[Tensor, "S B"]
+    precision: str
 
     def _repr_html_(self) -> str:
         """The first pictures before and after, what was added, and how far that has led."""
@@ -51,7 +55,8 @@ class Attacked:
         first, last = _mean(self.course[0]), _mean(self.course[-1])
         return (
             f"Attacked: {count}, L∞ {linf:.3g}/255, saved {linf_saved:.3g}/255; "
-            f"mean loss {first:.3g} → {last:.3g} in {counted(len(self.course) - 1, 'step')}; "
+            f"mean loss {first:.3g} → {last:.3g} in {counted(len(self.course) - 1, 'step')} "
+            f"of {self.precision}; "
             f"mean distance once saved {_mean(self.saved_distance):.3g}"
         )
 

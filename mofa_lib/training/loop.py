@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from mofa_lib.artifacts import load_tensors, save_tensors, write_bytes
-from mofa_lib.profiles import device
+from mofa_lib.profiles import device, has_bfloat16
 from mofa_lib.training.batches import StepSampler, step_seed
 from mofa_lib.training.tasks import Task
 
@@ -37,7 +37,7 @@ def mixed_precision() -> str:
     if device().type == "cuda":
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        supported = torch.cpu._is_avx512_bf16_supported()
+        supported = has_bfloat16()
     return "bf16" if supported else "no"
 
 
