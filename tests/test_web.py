@@ -119,7 +119,10 @@ def test_the_derivative_is_autograd_s(graphs, mofa, faces, weights):
 
 def test_a_run_ends_where_the_library_ends(graphs, mofa, faces, weights):
     targets = mofa.encode(faces[[5, 7]])
-    attacked = LatentAttack(mofa.encode, CodeDistance(mofa.model), BOUND, STEPS)(faces[:2], targets)
+    attack = LatentAttack(
+        mofa.encode, CodeDistance(mofa.model), BOUND, STEPS, precision="float32"
+    )  # the graph's
+    attacked = attack(faces[:2], targets)
     for i in range(2):
         inputs, course = beginning(faces[i : i + 1], targets[i].to_vector(), weights), []
         for _ in range(STEPS + 1):
