@@ -6,10 +6,17 @@ from pathlib import Path
 
 import torch
 
+from mofa_lib.profiles import has_bfloat16
+
 
 def machine() -> dict[str, object]:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return {"device": device, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    return {
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "bfloat16": has_bfloat16(),
+        "torch": torch.__version__,
+    }
 
 
 def resident(what: str) -> float:
