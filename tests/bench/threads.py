@@ -2,7 +2,8 @@
 
     python -m tests.bench.run --only threads
 
-Each time is that of a fresh process, since OpenMP reads its settings once.
+Each time is that of a fresh process, since OpenMP reads its settings once: when torch is imported,
+which here comes before the library, or that would set what shall not be set.
 """
 
 import os
