@@ -4,7 +4,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mofa_lib.artifacts import load_weights
 from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode, group_sizes
 from mofa_lib.faces import check_images
@@ -12,6 +11,7 @@ from mofa_lib.model_files import load_morphable_model
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.profiles import Profile, device, profile
 from mofa_lib.renderer import FaceRenderer, Rendering
+from mofa_lib.weights import load_weights
 
 # What one unit of the encoder's output means for pose and light; the model's coefficients are in
 # standard deviations.

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mofa_lib.artifacts import load_weights
 from mofa_lib.autoencoder import load_pretrained
 from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode
@@ -19,6 +18,7 @@ from mofa_lib.faces import check_images
 from mofa_lib.identity import IdentityClassifier, cosine_similarity, load_identity
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.profiles import Profile, device, profile
+from mofa_lib.weights import load_weights
 
 LATENT = 1024  # numbers between encoder and decoder: 256 channels of 2 × 2
 

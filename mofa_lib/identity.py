@@ -8,12 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mofa_lib.artifacts import digest, load_weights
+from mofa_lib.artifacts import digest
 from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.profiles import Profile, device, profile
+from mofa_lib.weights import load_weights
 
 WIDTH = 256  # of the features
 

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import nbformat
 
-from mofa_lib.artifacts import SHIPPED, load_result, save_json
+from mofa_lib.artifacts import SHIPPED, save_json
 from mofa_lib.profiles import profile
+from mofa_lib.results import load_result
 
 BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = {

@@ -16,12 +16,12 @@ from mofa_lib import (
     load_pretrained,
     profiles,
 )
-from mofa_lib.artifacts import save_weights
 from mofa_lib.autoencoder import build
 from mofa_lib.backbones import backbone
 from mofa_lib.faces import check_images
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.training.losses import landmark, photometric
+from mofa_lib.weights import save_weights
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from mofa_lib import FaceCode, load_morphable_model, profiles
-from mofa_lib.artifacts import digest, save_weights
+from mofa_lib.artifacts import digest
 from mofa_lib.faces import in_batches
 from mofa_lib.identity import (
     CodeTrunk,
@@ -18,6 +18,7 @@ from mofa_lib.identity import (
     load_identity,
     verification_pairs,
 )
+from mofa_lib.weights import save_weights
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -17,8 +17,8 @@ PLAN = (
         "attack", "autoencoder", "defence", "export", "face_data", "metrics", "notebooks",
         "photographs",
     },
-    {"alignment", "renderer", "studio"},
-    {"face_code", "model_files"},
+    {"alignment", "renderer", "results", "studio"},
+    {"face_code", "model_files", "weights"},
     {"subdivision"},
     {"licensed_models", "morphable"},
     {

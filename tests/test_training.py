@@ -18,7 +18,7 @@ from mofa_lib import (
     load_pretrained,
     profiles,
 )
-from mofa_lib.artifacts import load_tensors, load_weights, save_tensors, weights_paths
+from mofa_lib.artifacts import load_tensors, save_tensors
 from mofa_lib.camera import Camera
 from mofa_lib.detector import reconstruction_loss
 from mofa_lib.faces import five_points, mirrored
@@ -34,6 +34,7 @@ from mofa_lib.training.objectives import (
     Objective,
 )
 from mofa_lib.training.tasks import Task, encode_all, make_task
+from mofa_lib.weights import load_weights, weights_paths
 
 STEPS = 12
 

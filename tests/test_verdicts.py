@@ -12,8 +12,9 @@ import pytest
 import rejudge
 import verdicts
 
-from mofa_lib.artifacts import load_result, load_weights, unpacked
 from mofa_lib.profiles import profile
+from mofa_lib.results import load_result, unpacked
+from mofa_lib.weights import load_weights
 
 PAGE = (Path(__file__).parents[1] / "book" / "reproduction.md").read_text(encoding="utf8")
 WORDS = {

@@ -12,7 +12,8 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from mofa_lib.artifacts import SHIPPED, load_result, made_with
+from mofa_lib.artifacts import SHIPPED
+from mofa_lib.results import load_result, made_with
 
 JUDGED = ("attack", "detection", "defence")  # result files with verdicts
 

@@ -11,7 +11,7 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from mofa_lib.artifacts import cache_folder, digest, load_weights, save_weights
+from mofa_lib.artifacts import cache_folder, digest
 from mofa_lib.faces import Faces
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.photographs import CelebA
@@ -20,6 +20,7 @@ from mofa_lib.studio.recipe import recipe
 from mofa_lib.training.loop import mixed_precision, train
 from mofa_lib.training.losses import LossWeights
 from mofa_lib.training.tasks import TASKS, Task, describe, make_task, rendered_faces
+from mofa_lib.weights import load_weights, save_weights
 
 CLOSED_FORM = "linear_autoencoder"
 

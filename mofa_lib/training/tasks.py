@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from mofa_lib import autoencoder, detector, identity
-from mofa_lib.artifacts import digest, load_weights
+from mofa_lib.artifacts import digest
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.faces import Faces
 from mofa_lib.profiles import Profile
@@ -26,6 +26,7 @@ from mofa_lib.training.objectives import (
     MoFAObjective,
     Objective,
 )
+from mofa_lib.weights import load_weights
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from mofa_lib.artifacts import digest, load_weights, save_json, write_bytes
+from mofa_lib.artifacts import digest, save_json, write_bytes
 from mofa_lib.attack import WEIGHTS, CodeDistance
 from mofa_lib.autoencoder import MoFA, load_pretrained
 from mofa_lib.detector import Detector, calibrate, load_detector
@@ -31,6 +31,7 @@ from mofa_lib.identity import verification_pairs
 from mofa_lib.metrics import linf
 from mofa_lib.profiles import Profile, profile
 from mofa_lib.web.graphs import graphs, group_places
+from mofa_lib.weights import load_weights
 
 FORMAT = "mofa-lab-run-1"
 PEOPLE = 12  # in the gallery

@@ -1,0 +1,111 @@
+"""Result files: numbers that a chapter computed, with all that is needed to compute them again."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy
+import torch
+from torch import Tensor
+
+from mofa_lib.artifacts import SHIPPED, save_json
+from mofa_lib.weights import weights_paths
+
+
+def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
+    """Numbers as a text for a result file: five significant digits, separated by blanks."""
+    return " ".join(f"{float(value):.5g}" for value in values)
+
+
+def unpacked(text: str) -> numpy.ndarray:
+    """The numbers that `packed` packed."""
+    return numpy.array(text.split(), dtype=float)
+
+
+def load_result(name: str) -> dict:
+    """A shipped result file, as the chapter that makes it wrote it.
+
+    Raises:
+        FileNotFoundError: there is no such result; the message names the command that makes them.
+    """
+    path = SHIPPED / "results" / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no result file {path.name}; make it with: make results")
+    return json.loads(path.read_text(encoding="utf8"))
+
+
+def made_with(result: Mapping) -> str:
+    """One line for the foot of a table: seed, profile, time and command.
+
+    It also says whether the weights have changed since.
+    """
+    line = (
+        f"seed {result['seed']} · profile {result['profile']} · {result['seconds']} s · "
+        f"`{result['command']}`"
+    )
+    changed = []  # names of files
+    for name, checksum in result["weights"].items():
+        what, profile = name.partition("-")[0].rsplit("_", 1)  # mofa_cpu-1of1.safetensors
+        today = {path.name: path for path in weights_paths(what, profile)}
+        if name not in today or _checksum(today[name]) != checksum:
+            changed.append(name)
+    if changed:
+        line += f" · **made with earlier weights** ({', '.join(changed)})"
+    return line
+
+
+def save_result(
+    folder: str | Path,
+    name: str,
+    *,
+    claim: str,
+    chapter: str,
+    profile: str,
+    seed: int,
+    n: int,
+    weights: list[str],
+    seconds: float,
+    data: Mapping,
+    switch: str = "live",
+) -> dict:
+    """Write a result file with its provenance, and return what it says.
+
+    Args:
+        folder: where to; `make results` gives the library's own folder.
+        name: of the file, without ending.
+        claim: the sentence of the paper, or the question, that the numbers answer.
+        chapter: name of the notebook that computes them.
+        profile: the profile they were computed in.
+        seed: the chapter's.
+        n: number of pairs, or of pictures, behind a number.
+        weights: which trained weights were used, see `load_weights`.
+        seconds: what it took.
+        data: the numbers.
+        switch: the chapter's parameter that has them computed.
+    """
+    trained_in = "cpu" if profile == "smoke" else profile
+    files = []
+    for what in weights:
+        files += weights_paths(what, trained_in)
+
+    result = {
+        "claim": claim,
+        "command": (
+            f"papermill book/{chapter}.ipynb out.ipynb "
+            f"-p {switch} True -p profile {profile} -p seed {seed}"
+        ),
+        "profile": profile,
+        "seed": seed,
+        "n": n,
+        "weights": {path.name: _checksum(path) for path in files},
+        "versions": {"torch": torch.__version__.split("+")[0], "numpy": numpy.__version__},
+        "seconds": round(seconds),
+        "data": data,
+    }
+    save_json(Path(folder) / f"{name}.json", result)
+    return result
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

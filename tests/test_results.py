@@ -1,0 +1,81 @@
+"""Result files: they say where they come from, and whether that is still there."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_weights import METADATA, state
+
+from mofa_lib import results, weights
+from mofa_lib.results import load_result, made_with, packed, save_result, unpacked
+from mofa_lib.weights import save_weights
+
+
+def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "SHIPPED", tmp_path)
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path)
+    (file,) = save_weights("mofa", "cpu", state(), {**METADATA, "profile": "cpu"})
+    about = {
+        "claim": "c",
+        "chapter": "06_mofa",
+        "switch": "all",
+        "profile": "smoke",
+        "seed": 3,
+        "n": 8,
+    }
+    written = save_result(
+        tmp_path / "results", "r", **about, weights=["mofa"], seconds=1.6, data={"x": [1.5]}
+    )
+    found = load_result("r")
+    assert found == written and found["data"] == {"x": [1.5]} and found["seconds"] == 2
+    keys = "claim command profile seed n weights versions seconds data"
+    assert list(found) == keys.split()
+    assert found["weights"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert found["command"].split()[:2] == ["papermill", "book/06_mofa.ipynb"]
+    assert "-p seed 3" in found["command"] and "-p all True" in found["command"]
+    assert (
+        str(tmp_path) not in json.dumps(found) and found["versions"]["torch"] in torch.__version__
+    )
+
+
+def test_results_of_earlier_weights_say_so(cache, tmp_path):
+    (file,) = save_weights("face_identity", "gpu", state(), METADATA)
+    about = {"claim": "c", "chapter": "10_attack_results", "profile": "gpu", "seed": 3, "n": 8}
+    result = save_result(tmp_path, "r", **about, weights=["face_identity"], seconds=1.6, data={})
+    line = made_with(result)
+    assert (
+        "seed 3" in line
+        and "profile gpu" in line
+        and result["command"] in line
+        and "earlier" not in line
+    )
+    save_weights("face_identity", "gpu", {"a": torch.ones(3)}, METADATA)
+    assert made_with(result) == line + f" · **made with earlier weights** ({file.name})"
+    file.unlink()
+    assert "earlier weights" in made_with(result)
+
+
+def test_missing_results_name_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "SHIPPED", tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match="no result file r.json; make it with: make results"
+    ):
+        load_result("r")
+
+
+def test_packed_numbers_have_five_digits():
+    assert packed([1.0, 0.123456789, -2e-9, 123456.0]) == "1 0.12346 -2e-09 1.2346e+05"
+    assert packed(torch.tensor([0.5, 0.25])) == packed(np.array([0.5, 0.25])) == "0.5 0.25"
+
+
+def test_packed_numbers_come_back():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=100) * 10.0 ** rng.integers(-6, 6, 100)
+    found = unpacked(packed(values))
+    assert found.dtype == float
+    np.testing.assert_allclose(found, values, rtol=5e-5)
+    assert packed(found) == packed(values)
+    assert packed([]) == "" and unpacked("").shape == (0,)
+    np.testing.assert_equal(unpacked(packed([np.nan, np.inf])), [np.nan, np.inf])
