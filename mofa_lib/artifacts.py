@@ -6,7 +6,8 @@ Everything is safetensors or JSON, never a pickle: opening a file must not be ab
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -54,19 +55,39 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated or is not safetensors.
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, _metadata(file)
+
+
+def load_metadata(path: Path) -> dict:
+    """The metadata of a safetensors file alone, without reading its tensors.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_tensors`.
+    """
+    with _opened(path) as file:
+        return _metadata(file)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    """A safetensors file, with our own words for what may be wrong with it."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            yield file
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} is damaged or not a safetensors file ({error}); "
             "delete it and install or make it again."
         ) from None
-    return tensors, metadata
+
+
+def _metadata(file: safe_open) -> dict:
+    return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -9,9 +9,9 @@ from mofa_lib.face_code import FaceCode, group_sizes
 from mofa_lib.faces import check_images
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.morphable import MorphableModel
-from mofa_lib.profiles import Profile, device, profile
+from mofa_lib.profiles import Profile, profile
 from mofa_lib.renderer import FaceRenderer, Rendering
-from mofa_lib.weights import load_weights
+from mofa_lib.weights import Weights, load_weights, with_weights
 
 # What one unit of the encoder's output means for pose and light; the model's coefficients are in
 # standard deviations.
@@ -29,6 +29,8 @@ class MoFA(nn.Module):
         size: image side in pixels.
         encoder: name of the backbone, see `backbone`.
         pretrained: start the backbone from ImageNet's weights.
+    Attributes:
+        weights: the files that `load_pretrained` has loaded; None before.
     Examples:
         >>> import torch
         >>> from mofa_lib import MoFA, load_morphable_model
@@ -42,6 +44,8 @@ class MoFA(nn.Module):
 
     Source: Tewari et al. 2017; Teng 2021, section 3.1; derived in chapter 6.
     """
+
+    weights: Weights | None = None
 
     def __init__(
         self,
@@ -94,6 +98,9 @@ class MoFA(nn.Module):
 def load_pretrained(name: str | Profile = "cpu") -> MoFA:
     """MoFA with trained weights, in eval mode, on the GPU where there is one.
 
+    What you trained for this profile and its face model comes before what is shipped; `weights`
+    says which it was.
+
     Args:
         name: a profile or its name. `smoke` and `cpu` come with the library; `gpu` and `paper` are
             trained by you.
@@ -109,12 +116,12 @@ def load_pretrained(name: str | Profile = "cpu") -> MoFA:
         >>> images = torch.rand(2, 3, mofa.size, mofa.size).to(mofa.scales.device)
         >>> mofa(images).image.shape
         torch.Size([2, 3, 112, 112])
+        >>> mofa.weights.made["profile"]
+        'cpu'
     """
     settings = profile(name)
     mofa = build(settings)
-    state, _ = load_weights("mofa", settings.weights, size=settings.size, model=mofa.model.digest)
-    mofa.load_state_dict(state)
-    return mofa.eval().requires_grad_(False).to(device())
+    return with_weights(mofa, *load_weights("mofa", settings))
 
 
 def build(chosen: Profile, pretrained: bool = False) -> MoFA:

@@ -17,8 +17,8 @@ from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
 from mofa_lib.identity import IdentityClassifier, cosine_similarity, load_identity
 from mofa_lib.linear_autoencoder import LinearAutoencoder
-from mofa_lib.profiles import Profile, device, profile
-from mofa_lib.weights import load_weights
+from mofa_lib.profiles import Profile, profile
+from mofa_lib.weights import load_weights, with_weights
 
 LATENT = 1024  # numbers between encoder and decoder: 256 channels of 2 × 2
 
@@ -210,6 +210,8 @@ def flagged(scores: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> di
 def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -> Detector:
     """The detector with its trained autoencoder and identity classifier.
 
+    `reconstruct.weights` and `classifier.weights` say which files were loaded.
+
     Args:
         name: a profile or its name.
         autoencoder: `table1`, or `linear` (a `LinearAutoencoder`), which draws better where there
@@ -233,9 +235,7 @@ def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -
     else:
         raise ValueError(f"There is no autoencoder {autoencoder!r}: choose table1 or linear.")
 
-    state, _ = load_weights(trained, settings.weights, size=settings.size)
-    reform.load_state_dict(state)
-    reform.eval().requires_grad_(False).to(device())
+    with_weights(reform, *load_weights(trained, settings))
     return Detector(reform, load_identity(name), load_pretrained(name).encode)
 
 

@@ -8,13 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mofa_lib.artifacts import digest
 from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
-from mofa_lib.model_files import load_morphable_model
-from mofa_lib.profiles import Profile, device, profile
-from mofa_lib.weights import load_weights
+from mofa_lib.profiles import Profile, profile
+from mofa_lib.weights import Weights, load_weights, with_weights
 
 WIDTH = 256  # of the features
 
@@ -25,8 +23,12 @@ class IdentityClassifier(nn.Module):
     Args:
         trunk: maps codes or images to features (B, 256).
         identities: number of people in the training set.
+    Attributes:
+        weights: the files that `load_identity` has loaded; None before.
     Source: Teng 2021, section 4.3; derived in chapter 10.
     """
+
+    weights: Weights | None = None
 
     def __init__(self, trunk: nn.Module, identities: int):
         super().__init__()
@@ -123,24 +125,15 @@ def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityCla
         raise ValueError(f'An identity classifier reads "codes" or "images", not {on!r}.')
     settings = profile(name)
 
-    if on == "codes":  # they are of one face model and one encoder
-        mofa, _ = load_weights("mofa", settings.weights)
-        model = load_morphable_model(settings.model)
-        state, _ = load_weights(
-            "identity",
-            settings.weights,
-            size=settings.size,
-            model=model.digest,
-            mofa=digest(mofa),
-        )
+    if on == "codes":
+        state, weights = load_weights("identity", settings)
         trunk = CodeTrunk(len(state["trunk.mean"]))
     else:
-        state, _ = load_weights("face_identity", settings.weights, size=settings.size)
+        state, weights = load_weights("face_identity", settings)
         trunk = ImageTrunk(settings.size, settings.classifier)
 
     classifier = IdentityClassifier(trunk, identities=len(state["last.bias"]))
-    classifier.load_state_dict(state)
-    return classifier.eval().requires_grad_(False).to(device())
+    return with_weights(classifier, state, weights)
 
 
 def build_on_images(chosen: Profile, pretrained: bool = False) -> IdentityClassifier:

@@ -8,6 +8,7 @@ import torch
 from IPython.display import Markdown
 
 from mofa_lib.profiles import Profile, profile
+from mofa_lib.weights import own_weights
 
 # From and to which value a parameter may go, by its name; whole numbers where the bounds are.
 BOUNDS = {
@@ -72,12 +73,17 @@ def _injected_names() -> set[str]:
 
 
 def describe(chosen: Profile) -> str:
-    """One line for the top of a chapter: profile, versions and device."""
+    """A line for the top of a chapter: profile, versions and device.
+
+    Another line for each kind of weights that was trained here and is loaded before the shipped
+    ones.
+    """
     if torch.cuda.is_available():
         where = torch.cuda.get_device_name()
     else:
         where = f"CPU, {torch.get_num_threads()} threads"
-    return f"profile {chosen.name} · {chosen.size} px · torch {torch.__version__} · {where}"
+    line = f"profile {chosen.name} · {chosen.size} px · torch {torch.__version__} · {where}"
+    return "\n".join([line, *(f"own weights: {weights}" for weights in own_weights(chosen))])
 
 
 def table(heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") -> Markdown:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mofa_lib.artifacts import SHIPPED, save_json
-from mofa_lib.weights import weights_paths
+from mofa_lib.profiles import profile
+from mofa_lib.weights import find_weights
 
 
 def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
@@ -38,18 +40,20 @@ def load_result(name: str) -> dict:
 def made_with(result: Mapping) -> str:
     """One line for the foot of a table: seed, profile, time and command.
 
-    It also says whether the weights have changed since.
+    It also says whether the weights that the profile loads have changed since.
     """
     line = (
         f"seed {result['seed']} · profile {result['profile']} · {result['seconds']} s · "
         f"`{result['command']}`"
     )
-    changed = []  # names of files
-    for name, checksum in result["weights"].items():
-        what, profile = name.partition("-")[0].rsplit("_", 1)  # mofa_cpu-1of1.safetensors
-        today = {path.name: path for path in weights_paths(what, profile)}
-        if name not in today or _checksum(today[name]) != checksum:
-            changed.append(name)
+    trained_in = profile(result["profile"]).weights
+    kinds = {name.rpartition(f"_{trained_in}-")[0] for name in result["weights"]}
+    today = {}
+    for what in sorted(kinds):
+        with suppress(FileNotFoundError, ValueError):  # where none fits, none is the same
+            today |= _checksums(what, result["profile"])
+
+    changed = [name for name, checksum in result["weights"].items() if today.get(name) != checksum]
     if changed:
         line += f" · **made with earlier weights** ({', '.join(changed)})"
     return line
@@ -79,15 +83,14 @@ def save_result(
         profile: the profile they were computed in.
         seed: the chapter's.
         n: number of pairs, or of pictures, behind a number.
-        weights: which trained weights were used, see `load_weights`.
+        weights: which of the profile's trained weights were used, see `find_weights`.
         seconds: what it took.
         data: the numbers.
         switch: the chapter's parameter that has them computed.
     """
-    trained_in = "cpu" if profile == "smoke" else profile
-    files = []
+    checksums: dict[str, str] = {}
     for what in weights:
-        files += weights_paths(what, trained_in)
+        checksums |= _checksums(what, profile)
 
     result = {
         "claim": claim,
@@ -98,7 +101,7 @@ def save_result(
         "profile": profile,
         "seed": seed,
         "n": n,
-        "weights": {path.name: _checksum(path) for path in files},
+        "weights": checksums,
         "versions": {"torch": torch.__version__.split("+")[0], "numpy": numpy.__version__},
         "seconds": round(seconds),
         "data": data,
@@ -107,5 +110,7 @@ def save_result(
     return result
 
 
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _checksums(what: str, profile: str) -> dict[str, str]:
+    """SHA-256 of the files of weights that a profile loads, by their names."""
+    paths = find_weights(what, profile).paths
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}

@@ -67,8 +67,9 @@ def tiny_model(tiny_tensors):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty cache of the library."""
+    """An empty cache of the library, where own weights would be too."""
     monkeypatch.setenv("MOFA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MOFA_WEIGHTS", raising=False)
     return tmp_path / "cache"
 
 

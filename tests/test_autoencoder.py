@@ -21,7 +21,7 @@ from mofa_lib.backbones import backbone
 from mofa_lib.faces import check_images
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.training.losses import landmark, photometric
-from mofa_lib.weights import save_weights
+from mofa_lib.weights import Weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -212,12 +212,13 @@ def test_saved_weights_give_the_same_codes(cache, small_gpu_profile):
     trained = build(small_gpu_profile).eval()
     torch.nn.init.normal_(trained.head.weight, std=0.02)
     metadata = {"what": "mofa", "profile": "gpu", "size": 32, "model": trained.model.digest}
-    save_weights("mofa", "gpu", trained.state_dict(), metadata)
+    paths = save_weights("mofa", "gpu", trained.state_dict(), metadata)
     loaded = load_pretrained("gpu")
     where = loaded.scales.device
     found = loaded.encode(pictures().to(where)).to_vector().cpu()
     torch.testing.assert_close(found, trained.encode(pictures()).to_vector(), rtol=0.02, atol=0.02)
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    assert trained.weights is None and loaded.weights == Weights(paths, metadata)
 
 
 @pytest.mark.parametrize(

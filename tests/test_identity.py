@@ -102,7 +102,9 @@ def small_gpu_profile(cache, monkeypatch):
 def encoder(small_gpu_profile):
     """Weights that stand for those of the encoder whose codes are classified."""
     state = {"a": torch.ones(3)}
-    save_weights("mofa", "gpu", state, {"what": "mofa", "profile": "gpu", "size": 32})
+    model = load_morphable_model("anny-fine").digest
+    metadata = {"what": "mofa", "profile": "gpu", "size": 32, "model": model}
+    save_weights("mofa", "gpu", state, metadata)
     return state
 
 
@@ -127,6 +129,7 @@ def test_saved_classifiers_come_back(small_gpu_profile, encoder, on):
     loaded = load_identity("gpu", on)
     where = loaded.last.bias.device
     torch.testing.assert_close(loaded(given.to(where)).cpu(), made(given), atol=0.02, rtol=0.02)
+    assert loaded.weights.made["what"] == what
     assert not loaded.training and F.softmax(loaded(given.to(where)), 1).shape == (4, 6)
 
 

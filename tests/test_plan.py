@@ -15,10 +15,10 @@ PLAN = (
     {"identity", "linear_autoencoder"},
     {
         "attack", "autoencoder", "defence", "export", "face_data", "metrics", "notebooks",
-        "photographs",
+        "photographs", "results",
     },
-    {"alignment", "renderer", "results", "studio"},
-    {"face_code", "model_files", "weights"},
+    {"alignment", "renderer", "studio", "weights"},
+    {"face_code", "model_files"},
     {"subdivision"},
     {"licensed_models", "morphable"},
     {

@@ -6,17 +6,16 @@ import json
 import numpy as np
 import pytest
 import torch
-from test_weights import METADATA, state
+from test_weights import save
 
-from mofa_lib import results, weights
+from mofa_lib import results
+from mofa_lib.artifacts import SHIPPED
 from mofa_lib.results import load_result, made_with, packed, save_result, unpacked
-from mofa_lib.weights import save_weights
 
 
 def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "SHIPPED", tmp_path)
-    monkeypatch.setattr(weights, "SHIPPED", tmp_path)
-    (file,) = save_weights("mofa", "cpu", state(), {**METADATA, "profile": "cpu"})
+    (file,) = save("detector", "cpu", profile="cpu", size=112)
     about = {
         "claim": "c",
         "chapter": "06_mofa",
@@ -26,7 +25,7 @@ def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
         "n": 8,
     }
     written = save_result(
-        tmp_path / "results", "r", **about, weights=["mofa"], seconds=1.6, data={"x": [1.5]}
+        tmp_path / "results", "r", **about, weights=["detector"], seconds=1.6, data={"x": [1.5]}
     )
     found = load_result("r")
     assert found == written and found["data"] == {"x": [1.5]} and found["seconds"] == 2
@@ -41,7 +40,7 @@ def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
 
 
 def test_results_of_earlier_weights_say_so(cache, tmp_path):
-    (file,) = save_weights("face_identity", "gpu", state(), METADATA)
+    (file,) = save("face_identity")
     about = {"claim": "c", "chapter": "10_attack_results", "profile": "gpu", "seed": 3, "n": 8}
     result = save_result(tmp_path, "r", **about, weights=["face_identity"], seconds=1.6, data={})
     line = made_with(result)
@@ -51,10 +50,28 @@ def test_results_of_earlier_weights_say_so(cache, tmp_path):
         and result["command"] in line
         and "earlier" not in line
     )
-    save_weights("face_identity", "gpu", {"a": torch.ones(3)}, METADATA)
+    save("face_identity", seed=1)
     assert made_with(result) == line + f" · **made with earlier weights** ({file.name})"
     file.unlink()
     assert "earlier weights" in made_with(result)
+
+
+@pytest.mark.parametrize("name", ["mofa", "attack", "detection", "defence"])
+def test_shipped_results_were_made_with_shipped_weights(name):
+    """And never with those of whoever ran `make results`."""
+    result = load_result(name)
+    assert result["weights"]
+    for file, checksum in result["weights"].items():
+        shipped = (SHIPPED / "weights" / file).read_bytes()
+        assert hashlib.sha256(shipped).hexdigest() == checksum, file
+
+
+def test_a_shipped_result_beside_own_weights_says_so(cache):
+    result = load_result("detection")
+    assert "earlier" not in made_with(result)
+    save("linear_autoencoder", "cpu", profile="cpu", size=112)
+    note = " · **made with earlier weights** (linear_autoencoder_cpu-1of1.safetensors)"
+    assert made_with(result).endswith(note)
 
 
 def test_missing_results_name_the_command(tmp_path, monkeypatch):

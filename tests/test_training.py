@@ -1,11 +1,16 @@
 """The training: batches by step, resuming, and the chain from pictures to weights that load."""
 
 import csv
+import shlex
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -34,7 +39,7 @@ from mofa_lib.training.objectives import (
     Objective,
 )
 from mofa_lib.training.tasks import Task, encode_all, make_task
-from mofa_lib.weights import load_weights, weights_paths
+from mofa_lib.weights import find_weights, load_weights, save_weights
 
 STEPS = 12
 
@@ -448,11 +453,17 @@ def small_profile(cache, monkeypatch):
     return chosen
 
 
+@pytest.fixture
+def few_faces(monkeypatch):
+    """Where it does not matter what is seen, nothing is drawn."""
+    monkeypatch.setattr(tasks, "rendered_faces", lambda *_: FewFaces(count=4, size=112))
+
+
 def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys):
     for what in ("mofa", "identity", "face_identity", "detector"):
         main(["--what", what, "--profile", "gpu", "--seed", "3"])
         assert f"{what}_gpu-1of" in capsys.readouterr().out
-        metadata = load_weights(what, "gpu", size=112)[1]
+        metadata = find_weights(what, "gpu").made
         assert metadata["seed"] == 3 and metadata["steps"] > 0
         assert f"--what {what} --profile gpu --seed 3" in metadata["command"]
         assert metadata["quality"]["loss"] > 0 and metadata["precision"] in ("float32", "bf16")
@@ -467,7 +478,8 @@ def test_the_linear_autoencoder_needs_no_descent(cache, small_profile, monkeypat
     monkeypatch.setattr(command, "LinearAutoencoder", partial(LinearAutoencoder, latent=3))
     main(["--what", "linear_autoencoder", "--profile", "gpu", "--seed", "3"])
     assert "linear_autoencoder_gpu-1of1" in capsys.readouterr().out
-    state, metadata = load_weights("linear_autoencoder", "gpu", size=112)
+    state, weights = load_weights("linear_autoencoder", "gpu")
+    metadata = weights.made
     assert state["components"].shape == (3, 9408)
     assert metadata["data"].startswith("4 pictures of 2 people")
     expected = "python -m mofa_lib.training --what linear_autoencoder --profile gpu --seed 3"
@@ -496,7 +508,7 @@ def test_further_training_starts_from_the_weights_that_are_there(cache, small_pr
     main(["--what", "mofa", "--profile", "gpu", "--further"])
     for name, value in before.items():
         torch.testing.assert_close(began[0][name].cpu(), value, atol=1e-6, rtol=0)
-    metadata = load_weights("mofa", "gpu")[1]
+    metadata = find_weights("mofa", "gpu").made
     assert "--further" in metadata["command"]
     assert "--further" not in metadata["further_than"]["command"]
 
@@ -510,7 +522,7 @@ def test_further_training_trains_although_the_first_one_is_finished(cache, small
 
 def test_fewer_steps_can_be_asked_for(cache, small_profile):
     main(["--what", "mofa", "--profile", "gpu", "--steps", "3"])
-    metadata = load_weights("mofa", "gpu")[1]
+    metadata = find_weights("mofa", "gpu").made
     assert metadata["steps"] == 3 and "--steps 3" in metadata["command"]
 
 
@@ -519,15 +531,15 @@ def test_a_run_out_of_time_keeps_its_place_and_writes_weights_only_at_the_end(
 ):
     command = ["--what", "mofa", "--profile", "gpu", "--steps", "2", "--minutes", "0"]
     main(command)
-    assert "after 1 of 2 steps" in capsys.readouterr().out and not weights_paths("mofa", "gpu")
+    assert "after 1 of 2 steps" in capsys.readouterr().out and not [*cache.glob("weights/*")]
     main(command)
-    assert load_weights("mofa", "gpu")[1]["steps"] == 2
+    assert find_weights("mofa", "gpu").made["steps"] == 2
 
 
 def test_the_loss_s_weights_can_be_asked_for(cache, small_profile, capsys):
     command_line = "--what mofa --profile gpu --steps 1 --loss-weights landmark=0,shape=0.5"
     main(command_line.split())
-    metadata = load_weights("mofa", "gpu")[1]
+    metadata = find_weights("mofa", "gpu").made
     expected = losses.LossWeights(landmark=0.0, shape=0.5)
     assert metadata["loss_weights"] == asdict(expected)
     assert "landmark=0.0,shape=0.5" in metadata["command"]
@@ -537,18 +549,163 @@ def test_the_loss_s_weights_can_be_asked_for(cache, small_profile, capsys):
         assert "of photometric, landmark, shape" in capsys.readouterr().err
 
 
-def test_a_file_of_a_face_model_can_be_given(cache, small_profile, tmp_path, tiny_tensors):
+def test_a_file_of_a_face_model_can_be_given(
+    cache, small_profile, few_faces, tmp_path, tiny_tensors
+):
     save_tensors(tmp_path / "own.safetensors", tiny_tensors, {"name": "own"})
     own = ["--profile", "gpu", "--steps", "1", "--model", str(tmp_path / "own.safetensors")]
+    with_own = replace(small_profile, model=str(tmp_path / "own.safetensors"))
     for what in ("mofa", "identity"):  # identity reads the codes of that model
         main(["--what", what, *own])
-        metadata = load_weights(what, "gpu")[1]
+        metadata = find_weights(what, with_own).made
         assert metadata["model"] == load_morphable_model(tmp_path / "own.safetensors").digest
         assert "own.safetensors" in metadata["command"]
-    with_own = replace(small_profile, model=str(tmp_path / "own.safetensors"))
     assert load_pretrained(with_own).model.sizes == (3, 2, 4)
     with pytest.raises(ValueError, match="was trained for model"):
         load_pretrained("gpu")
+    main(["--what", "mofa", "--profile", "gpu", "--steps", "1"])  # the profile's model, beside it
+    assert load_pretrained("gpu").model.sizes == (80, 64, 80)
+    assert load_pretrained(with_own).model.sizes == (3, 2, 4)
+    assert len(load_identity(with_own).trunk.mean) == 3 + 2 + 4 + 33
+
+
+def test_the_message_s_command_makes_what_was_missing(
+    cache, small_profile, few_faces, tmp_path, tiny_tensors
+):
+    save_tensors(tmp_path / "my own.safetensors", tiny_tensors, {"name": "own"})
+    with_own = replace(small_profile, model=str(tmp_path / "my own.safetensors"))
+    with pytest.raises(FileNotFoundError) as missing:
+        load_pretrained(with_own)
+    command_line = str(missing.value).partition("python -m mofa_lib.training ")[2]
+    main([*shlex.split(command_line), "--steps", "1"])
+    assert load_pretrained(with_own).weights.made["steps"] == 1
+
+
+@pytest.fixture
+def small_cpu(small_profile, few_faces, monkeypatch):
+    """The profile cpu, which has shipped weights, trained in a moment."""
+    chosen = replace(small_profile, name="cpu", weights="cpu", steps=1)
+    monkeypatch.setitem(profiles.PROFILES, "cpu", chosen)
+
+
+def test_what_a_user_has_trained_wins_until_it_is_deleted(cache, small_cpu, capsys):
+    """Also what the training says at its end is true."""
+    assert load_pretrained("cpu").weights.are_shipped
+    main(["--what", "mofa", "--profile", "cpu", "--seed", "7"])
+    path, undo, further = capsys.readouterr().out.splitlines()
+    assert undo == (
+        "The profile cpu loads them from now on; to undo that, delete or rename the files."
+    )
+    weights = load_pretrained("cpu").weights
+    assert [str(file) for file in weights.paths] == [path] and weights.made["seed"] == 7
+
+    with pytest.raises(ValueError, match="identity_cpu-1of1.safetensors was trained for mofa"):
+        load_identity("cpu")  # which is the shipped one
+    assert further.startswith("The identity classifier reads this encoder's codes, so train it too")
+    main(shlex.split(further.partition("mofa_lib.training ")[2]))
+    assert not load_identity("cpu").weights.are_shipped
+
+    Path(path).rename(Path(path).with_name("kept.safetensors"))
+    assert load_pretrained("cpu").weights.are_shipped and load_identity("cpu").weights.are_shipped
+
+
+def test_the_end_says_who_loads_the_weights(
+    cache, small_profile, few_faces, monkeypatch, tmp_path, capsys
+):
+    main(["--what", "mofa", "--profile", "gpu", "--steps", "1", "--out", str(tmp_path / "out")])
+    assert capsys.readouterr().out.endswith(f"MOFA_WEIGHTS is {tmp_path / 'out'}.\n")
+    with pytest.raises(FileNotFoundError):
+        load_pretrained("gpu")
+    monkeypatch.setenv("MOFA_WEIGHTS", str(tmp_path / "out"))
+    assert load_pretrained("gpu").weights.paths[0].parent == tmp_path / "out"
+    smoke = replace(small_profile, name="smoke", weights="cpu")
+    monkeypatch.setitem(profiles.PROFILES, "smoke", smoke)
+    main(["--what", "mofa", "--profile", "smoke", "--steps", "1"])
+    said = "They are a try: smoke loads the weights of cpu.\n"
+    assert capsys.readouterr().out.endswith(said) and load_pretrained("smoke").weights.are_shipped
+
+
+@pytest.fixture
+def no_drawing(monkeypatch):
+    def draw(*_):
+        raise AssertionError("Faces would have been drawn.")
+
+    monkeypatch.setattr(tasks, "rendered_faces", draw)
+    monkeypatch.setattr(command, "rendered_faces", draw)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("mofa --model mdoel.h5", "There is no face model mdoel.h5"),
+        ("identity --model mdoel.h5", "There is no face model mdoel.h5"),
+        ("detector --model anny", "--model is of mofa and identity; detector sees no face model"),
+        ("identity", "There are no weights of mofa for the profile gpu; train them with: python"),
+        ("mofa --further", "There are no weights of mofa for the profile gpu; train them"),
+        ("detector --further", "There are no weights of detector for the profile gpu; train"),
+        ("mofa --celeba nowhere", "where img_align_celeba is missing"),
+        ("detector --photos nowhere", "There is no folder nowhere"),
+        ("mofa --celeba a --photos b", "not allowed with argument"),
+        ("face_identity --out {file}", "the weights cannot be written to {file} (File exists); "),
+        (
+            "linear_autoencoder --out {file}/new",
+            "cannot be written to {file}/new (Not a directory)",
+        ),
+    ],
+)
+def test_what_must_fail_fails_before_anything_is_drawn(
+    cache, small_profile, no_drawing, tmp_path, capsys, options, message
+):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit):
+        main(["--profile", "gpu", "--what", *options.format(file=file).split()])
+    assert message.format(file=file) in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_unequal_shares_are_refused_before_anything_is_drawn(
+    cache, small_profile, no_drawing, monkeypatch, capsys
+):
+    monkeypatch.setattr(command, "PartialState", lambda **_: SimpleNamespace(num_processes=3))
+    with pytest.raises(SystemExit):
+        main(["--what", "face_identity", "--profile", "gpu"])
+    assert "A batch of 8 cannot be shared by 3 processes" in capsys.readouterr().err
+
+
+def test_classes_of_other_people_are_refused_before_anything_is_drawn(
+    cache, small_profile, no_drawing, capsys
+):
+    made = {"what": "face_identity", "profile": "gpu", "size": 112}
+    save_weights("face_identity", "gpu", {"last.bias": torch.zeros(5)}, made)
+    with pytest.raises(SystemExit):
+        main(["--what", "face_identity", "--profile", "gpu", "--further"])
+    sentence = "face_identity_gpu-1of1.safetensors knows 5 people and the pictures show 2"
+    assert sentence in capsys.readouterr().err
+
+
+def photo_folder(folder: Path, seed: int) -> Path:
+    """Two photographs of noise, and where their five points are."""
+    folder.mkdir()
+    rng = np.random.default_rng(seed)
+    lines = []
+    for name in ("a.png", "b.png"):
+        noise = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / name)
+        points = np.array([40, 50, 88, 50, 64, 75, 45, 95, 83, 95]) + rng.uniform(-2, 2, 10)
+        lines.append(",".join([name, *map(str, points)]))
+    (folder / "points.csv").write_text("\n".join(lines))
+    return folder
+
+
+def test_a_folder_of_photographs_can_be_trained_on(cache, small_profile, no_drawing, tmp_path):
+    one, other = (photo_folder(tmp_path / f"my photos {seed}", seed) for seed in (0, 1))
+    options = ["--what", "mofa", "--profile", "gpu", "--steps", "1", "--photos"]
+    main([*options, str(one)])
+    first, weights = load_weights("mofa", "gpu")
+    assert weights.made["data"] == "2 pictures of 2 people, PhotoFolder"
+    assert f"--photos '{one}'" in weights.made["command"]
+    main([*options, str(other)])  # as many, so its checkpoint has to tell them apart
+    assert not load_weights("mofa", "gpu")[0]["head.weight"].equal(first["head.weight"])
 
 
 def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
@@ -558,7 +715,7 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
     monkeypatch.setattr(command, "CelebA", lambda *wanted: asked.append(wanted) or photographs)
     for what in ("mofa", "identity", "face_identity", "detector"):
         main(["--what", what, "--profile", "gpu", "--steps", "1", "--celeba", "somewhere"])
-        metadata = load_weights(what, "gpu")[1]
+        metadata = find_weights(what, "gpu").made
         assert "--celeba somewhere" in metadata["command"]
         assert "10 pictures of 5 people" in metadata["data"]
     assert asked == [("somewhere", "train", 112)] * 4

@@ -14,7 +14,7 @@ import verdicts
 
 from mofa_lib.profiles import profile
 from mofa_lib.results import load_result, unpacked
-from mofa_lib.weights import load_weights
+from mofa_lib.weights import find_weights
 
 PAGE = (Path(__file__).parents[1] / "book" / "reproduction.md").read_text(encoding="utf8")
 WORDS = {
@@ -156,9 +156,6 @@ def test_the_page_counts_claims_and_pictures_rightly():
     prose = " ".join(PAGE.split())
     assert "turn thirteen of them into rules" in prose
 
-    seen = 0
-    _, about = load_weights("detector", "cpu")
-    while about:
-        seen += about["steps"] * profile("cpu").detector_batch
-        about = about.get("further_than")
+    pieces = find_weights("detector", "cpu").pieces
+    seen = sum(piece["steps"] for piece in pieces) * profile("cpu").detector_batch
     assert f"shown {seen // 1000} 000 pictures" in prose

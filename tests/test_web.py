@@ -216,7 +216,7 @@ def test_runs_of_the_lab_are_verified(saved):
     ("change", "sentence"),
     [
         ({"format": "mofa-lab-run-9"}, "has the format mofa-lab-run-9, this library reads"),
-        ({"weights_digest": "0"}, "other weights of MoFA than this library ships"),
+        ({"weights_digest": "0"}, "other weights of MoFA than are loaded here"),
         ({"target": "AAAA"}, "is no run saved by the lab"),
         ({"target": "A"}, "is no run saved by the lab"),
         ({"saved_distance": None}, "is no run saved by the lab"),

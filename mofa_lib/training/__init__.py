@@ -2,6 +2,7 @@
 
 python -m mofa_lib.training --what mofa --profile cpu
 python -m mofa_lib.training --what mofa --profile paper --model model2017.h5 --celeba FOLDER
+python -m mofa_lib.training --what mofa --profile cpu --photos FOLDER --further
 accelerate launch -m mofa_lib.training --what mofa --profile gpu
 """
 

@@ -98,11 +98,7 @@ class StepSampler(Sampler):
         process: int = 0,
         processes: int = 1,
     ):
-        if batch % processes:
-            raise ValueError(
-                f"A batch of {batch} cannot be shared by {processes} processes: "
-                "start another number."
-            )
+        check_share(batch, processes)
         self.length = length
         self.batch = batch
         self.first = first
@@ -119,6 +115,18 @@ class StepSampler(Sampler):
             generator = torch.Generator().manual_seed(step_seed(self.seed, step))
             batch = torch.randint(self.length, (self.batch,), generator=generator)
             yield batch[self.share].tolist()
+
+
+def check_share(batch: int, processes: int) -> None:
+    """Refuse processes that cannot share a batch equally.
+
+    Raises:
+        ValueError: they cannot.
+    """
+    if batch % processes:
+        raise ValueError(
+            f"A batch of {batch} cannot be shared by {processes} processes: start another number."
+        )
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import json
+import shlex
+import tempfile
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +16,28 @@ from torch import nn
 from mofa_lib.artifacts import cache_folder, digest
 from mofa_lib.faces import Faces
 from mofa_lib.linear_autoencoder import LinearAutoencoder
-from mofa_lib.photographs import CelebA
+from mofa_lib.model_files import load_morphable_model
+from mofa_lib.photographs import CelebA, PhotoFolder
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 from mofa_lib.studio.recipe import recipe
+from mofa_lib.training.batches import check_share
 from mofa_lib.training.loop import mixed_precision, train
 from mofa_lib.training.losses import LossWeights
-from mofa_lib.training.tasks import TASKS, Task, describe, make_task, rendered_faces
-from mofa_lib.weights import load_weights, save_weights
+from mofa_lib.training.tasks import (
+    TASKS,
+    Task,
+    batch_size,
+    describe,
+    make_task,
+    rendered_faces,
+)
+from mofa_lib.weights import (
+    find_weights,
+    load_weights,
+    save_weights,
+    training_command,
+    weights_folder,
+)
 
 CLOSED_FORM = "linear_autoencoder"
 
@@ -28,18 +45,29 @@ CLOSED_FORM = "linear_autoencoder"
 def main(arguments: list[str] | None = None) -> None:
     """The command line, see `mofa_lib.training`; `--help` lists the options.
 
+    Whatever can be refused is refused before a face is drawn.
+
     Args:
         arguments: the options; by default those of the process.
     """
-    given = _parse(arguments)
-    settings = profile(given.profile)
-    if given.model:
-        settings = replace(settings, model=given.model)
-
+    parser = _parser()
+    given = parser.parse_args(arguments)
     # The others may have to wait for days until the first process has drawn the faces.
     state = PartialState(cpu=device().type == "cpu", timeout=timedelta(days=7))
+    try:
+        _check_options(given)
+        settings = profile(given.profile)
+        if given.model:
+            settings = replace(settings, model=given.model)
+        faces = _photographs(given, settings)
+        if given.what != CLOSED_FORM:
+            check_share(batch_size(given.what, settings), state.num_processes)
+        _check_what_is_needed(given, settings, faces)
+    except (OSError, ValueError, ImportError) as error:
+        parser.error(str(error))
+
     learn = _solve if given.what == CLOSED_FORM else _descend
-    learnt = learn(given, settings, state)
+    learnt = learn(given, settings, faces, state)
     if learnt is None or not state.is_main_process:
         return
 
@@ -52,12 +80,12 @@ def main(arguments: list[str] | None = None) -> None:
         "command": _command(given, settings),
         **about,
     }
-    for path in save_weights(given.what, settings.name, network.state_dict(), metadata, given.out):
-        print(path)
+    paths = save_weights(given.what, settings.name, network.state_dict(), metadata, given.out)
+    print(*paths, sep="\n")
+    print(_who_loads(given, settings, paths[0].parent))
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options, or an error where they contradict each other."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mofa_lib.training", description="Train and save weights."
     )
@@ -68,21 +96,56 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--steps", type=_positive, default=None, help="instead of the profile's number")
     add("--minutes", type=float, default=None, help="stop in time; the same command goes on")
     add("--model", default=None, help="file of a face model, instead of the profile's")
-    add("--celeba", default=None, help="folder of CelebA, instead of rendered faces")
+    photographs = parser.add_mutually_exclusive_group()
+    photographs.add_argument("--celeba", help="folder of CelebA, instead of rendered faces")
+    photographs.add_argument("--photos", help="folder of photographs, instead of rendered faces")
     add(
         "--loss-weights", type=_loss_weights, help="of MoFA's terms, for example landmark=0,shape=0"
     )
-    add("--further", action="store_true", help="start from the weights that are there")
+    add("--further", action="store_true", help="start from the weights that the profile loads")
     add("--out", type=Path, default=None, help="folder of the weights; by default in the cache")
+    return parser
 
-    given = parser.parse_args(arguments)
+
+def _check_options(given: argparse.Namespace) -> None:
+    """Refuse options that contradict each other."""
     if given.loss_weights and given.what != "mofa":
-        parser.error(f"--loss-weights are of MoFA's terms; {given.what} has one term")
+        raise ValueError(f"--loss-weights are of MoFA's terms; {given.what} has one term")
     if given.what == CLOSED_FORM and (given.steps or given.minutes or given.further):
-        parser.error(
+        raise ValueError(
             f"--steps, --minutes and --further are of a descent; {CLOSED_FORM} has a closed form"
         )
-    return given
+    if given.model and given.what not in ("mofa", "identity"):
+        raise ValueError(
+            f"--model is of mofa and identity; {given.what} sees no face model: leave it out"
+        )
+
+
+def _check_what_is_needed(
+    given: argparse.Namespace, settings: Profile, faces: Faces | None
+) -> None:
+    """Refuse what would otherwise fail after hours of drawing and training."""
+    load_morphable_model(settings.model)
+    if given.what == "identity":
+        find_weights("mofa", settings)  # whose codes it reads
+    if given.further:
+        state, weights = load_weights(given.what, settings)
+        people = int(faces.identities.max()) + 1 if faces else settings.identities
+        known = len(state.get("last.bias", range(people)))
+        if known != people:
+            raise ValueError(
+                f"{weights.paths[0].name} knows {known} people and the pictures show {people}: "
+                "leave --further out"
+            )
+    folder = given.out or weights_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(
+            f"the weights cannot be written to {folder} ({error.strerror}); "
+            "name another folder with --out"
+        ) from None
 
 
 def _positive(text: str) -> int:
@@ -116,29 +179,35 @@ def _command(given: argparse.Namespace, settings: Profile) -> str:
         "steps": given.steps,
         "model": given.model,
         "celeba": given.celeba,
+        "photos": given.photos,
         "loss-weights": weights,
     }
-    words = ["python -m mofa_lib.training"]
-    words += [f"--{name} {value}" for name, value in options.items() if value is not None]
+    words = []
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
     if given.further:
         words.append("--further")
-    return " ".join(words)
+    return f"python -m mofa_lib.training {shlex.join(words)}"
 
 
-def _faces(given: argparse.Namespace, settings: Profile) -> Faces | None:
+def _photographs(given: argparse.Namespace, settings: Profile) -> Faces | None:
     """The pictures that the command line asks for, if they are not the profile's."""
-    return CelebA(given.celeba, "train", settings.size) if given.celeba else None
+    if given.celeba:
+        return CelebA(given.celeba, "train", settings.size)
+    if given.photos:
+        return PhotoFolder(given.photos, settings.size)
+    return None
 
 
 def _solve(
-    given: argparse.Namespace, settings: Profile, state: PartialState
+    given: argparse.Namespace, settings: Profile, faces: Faces | None, state: PartialState
 ) -> tuple[nn.Module, dict]:
     """The autoencoder that has a closed form, and how it was made."""
     about = {}
-    with state.main_process_first():  # it draws, the others read
-        faces = _faces(given, settings)
-        if faces is None:
-            about["recipe"] = recipe()
+    if faces is None:
+        about["recipe"] = recipe()
+        with state.main_process_first():  # it draws, the others read
             faces = rendered_faces(settings, given.seed)
     about["data"] = describe(faces)
     torch.manual_seed(given.seed)
@@ -146,11 +215,10 @@ def _solve(
 
 
 def _descend(
-    given: argparse.Namespace, settings: Profile, state: PartialState
+    given: argparse.Namespace, settings: Profile, faces: Faces | None, state: PartialState
 ) -> tuple[nn.Module, dict] | None:
     """The network of a task and how it was trained; nothing if the time was over first."""
     with state.main_process_first():  # it draws or downloads, the others read
-        faces = _faces(given, settings)
         task = make_task(given.what, settings, given.seed, given.steps, faces, given.loss_weights)
     if given.further:
         _start_from_earlier_weights(task, given.what, settings)
@@ -178,12 +246,32 @@ def _descend(
 
 def _start_from_earlier_weights(task: Task, what: str, settings: Profile) -> None:
     """Put the weights that are there into a task, and into its metadata where they come from."""
-    same = {key: task.metadata[key] for key in ("model", "mofa") if key in task.metadata}
-    weights, about = load_weights(what, settings.name, size=settings.size, **same)
-    task.objective.network.load_state_dict(weights)
+    state, weights = load_weights(what, settings)
+    task.objective.network.load_state_dict(state)
     task.metadata["further_than"] = {
-        "command": about.get("command"),
-        "steps": about.get("steps"),
-        "further_than": about.get("further_than"),
-        "weights": digest(weights),
+        "command": weights.made.get("command"),
+        "steps": weights.made.get("steps"),
+        "further_than": weights.made.get("further_than"),
+        "weights": digest(state),
     }
+
+
+def _who_loads(given: argparse.Namespace, settings: Profile, folder: Path) -> str:
+    """What comes of new weights, for the end of the training."""
+    if folder != weights_folder():
+        where = folder.resolve()
+        return f"They are loaded where the environment variable MOFA_WEIGHTS is {where}."
+    if settings.weights != settings.name:
+        return f"They are a try: {settings.name} loads the weights of {settings.weights}."
+
+    model = f" with the face model {given.model}" if given.model else ""
+    text = (
+        f"The profile {settings.name}{model} loads them from now on; "
+        "to undo that, delete or rename the files."
+    )
+    if given.what == "mofa":
+        text += (
+            "\nThe identity classifier reads this encoder's codes, so train it too: "
+            f"{training_command('identity', settings)}"
+        )
+    return text

@@ -26,7 +26,6 @@ from mofa_lib.training.objectives import (
     MoFAObjective,
     Objective,
 )
-from mofa_lib.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,11 @@ def make_task(
             f"There is nothing to train by the name {what!r}: choose {', '.join(TASKS)}."
         )
     torch.manual_seed(seed)
-    metadata: dict = {}
     if faces is None:
-        metadata["recipe"] = recipe()
+        metadata = {"recipe": recipe()}
         faces = rendered_faces(chosen, seed)
+    else:  # what tells photographs from as many others
+        metadata = {"landmarks": digest({"landmarks": faces.landmarks})}
     metadata["data"] = describe(faces)
 
     settings = replace(chosen, identities=int(faces.identities.max()) + 1)
@@ -90,7 +90,7 @@ def make_task(
     return Task(
         objective=plan.objective,
         data=plan.data,
-        batch=plan.batch,
+        batch=batch_size(what, settings),
         steps=steps,
         optimizer=optimizer,
         schedule=schedule,
@@ -105,7 +105,6 @@ class _Plan:
     Attributes:
         objective: the network with its loss.
         data: what it sees.
-        batch: pictures in a step.
         steps: number of steps, if nobody asks for another.
         rate: the largest learning rate.
         metadata: what else the weights will say of themselves.
@@ -113,7 +112,6 @@ class _Plan:
 
     objective: Objective
     data: Dataset
-    batch: int
     steps: int
     rate: float
     metadata: dict = field(default_factory=dict)
@@ -125,7 +123,6 @@ def _plan_mofa(settings: Profile, faces: Faces, weights: LossWeights | None) -> 
     return _Plan(
         objective,
         Pictures(faces),
-        batch=settings.batch,
         steps=settings.steps,
         rate=settings.rate,
         metadata={
@@ -137,7 +134,6 @@ def _plan_mofa(settings: Profile, faces: Faces, weights: LossWeights | None) -> 
 
 def _plan_identity(settings: Profile, faces: Faces, weights: None) -> _Plan:
     mofa = autoencoder.load_pretrained(settings)
-    state, _ = load_weights("mofa", settings.weights)
     codes = encode_all(mofa, faces)  # (N, Z)
 
     trunk = identity.CodeTrunk(codes.shape[1])
@@ -147,10 +143,9 @@ def _plan_identity(settings: Profile, faces: Faces, weights: None) -> _Plan:
     return _Plan(
         IdentityObjective(network),
         Codes(faces, codes),
-        batch=256,
         steps=min(settings.steps, 6000),
         rate=1e-3,
-        metadata={"model": mofa.model.digest, "mofa": digest(state)},
+        metadata={"model": mofa.model.digest, "mofa": digest(mofa.state_dict())},
     )
 
 
@@ -160,7 +155,6 @@ def _plan_face_identity(settings: Profile, faces: Faces, weights: None) -> _Plan
     return _Plan(
         IdentityObjective(network),
         Pictures(faces),
-        batch=2 * settings.batch,
         steps=settings.steps,
         rate=1e-4 if pretrained else 1e-3,
     )
@@ -171,7 +165,6 @@ def _plan_detector(settings: Profile, faces: Faces, weights: None) -> _Plan:
     return _Plan(
         DetectorObjective(network),
         Pictures(faces),
-        batch=settings.detector_batch,
         steps=settings.detector_steps,
         rate=settings.detector_rate,
     )
@@ -185,6 +178,17 @@ _PLANS: dict[str, Callable[..., _Plan]] = {
     "detector": _plan_detector,
 }
 TASKS = tuple(_PLANS)
+
+
+def batch_size(what: str, settings: Profile) -> int:
+    """Pictures in a step of a task, of all processes together."""
+    sizes = {
+        "mofa": settings.batch,
+        "identity": 256,
+        "face_identity": 2 * settings.batch,
+        "detector": settings.detector_batch,
+    }
+    return sizes[what]
 
 
 def _starts_from_imagenet(settings: Profile) -> bool:

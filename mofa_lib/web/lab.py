@@ -129,7 +129,7 @@ def verify_run(path: str | Path) -> dict[str, float]:
         ) from None
     if made_with != _weights_digest(settings):
         raise ValueError(
-            f"{path} was made with other weights of MoFA than this library ships: "
+            f"{path} was made with other weights of MoFA than are loaded here: "
             "run it again in the lab."
         )
 
@@ -149,8 +149,8 @@ def verify_run(path: str | Path) -> dict[str, float]:
 
 def _weights_digest(settings: Profile) -> str:
     """What tells MoFA's weights of a profile from all others."""
-    weights, _ = load_weights("mofa", settings.weights)
-    return digest(weights)
+    state, _ = load_weights("mofa", settings)
+    return digest(state)
 
 
 def _groups(mofa: MoFA) -> list[dict[str, object]]:
