@@ -172,7 +172,8 @@ def save_weights(
 ) -> tuple[Path, ...]:
     """Write trained weights as float16, in parts, and say where.
 
-    Those of another face model than the profile's carry its first digits in their names.
+    Those of another face model than the profile's carry the first digits of its digest in their
+    names: mofa_cpu_<digits>-1of1.safetensors.
 
     Args:
         what: one of `KINDS`.
