@@ -98,8 +98,8 @@ class MoFA(nn.Module):
 def load_pretrained(name: str | Profile = "cpu") -> MoFA:
     """MoFA with trained weights, in eval mode, on the GPU where there is one.
 
-    What you trained for this profile and its face model comes before what is shipped; `weights`
-    says which it was.
+    What you trained for this profile and its face model comes before what is shipped, until you
+    delete or rename it; the attribute `weights` says which it was.
 
     Args:
         name: a profile or its name. `smoke` and `cpu` come with the library; `gpu` and `paper` are

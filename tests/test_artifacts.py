@@ -11,6 +11,7 @@ import torch
 from mofa_lib.artifacts import (
     cache_folder,
     digest,
+    load_metadata,
     load_tensors,
     save_json,
     save_tensors,
@@ -95,19 +96,20 @@ def test_tensors_and_metadata_come_back(tmp_path):
     metadata = {"list": [1, "é"], "number": 0.5, "none": None, "text": "x"}
     save_tensors(tmp_path / "file", tensors, metadata)
     found, about = load_tensors(tmp_path / "file")
-    assert about == metadata and set(found) == set(tensors)
+    assert load_metadata(tmp_path / "file") == about == metadata and set(found) == set(tensors)
     for name in tensors:
         assert found[name].equal(tensors[name]) and found[name].dtype == tensors[name].dtype, name
         assert not found[name].requires_grad
 
 
+@pytest.mark.parametrize("read", [load_tensors, load_metadata])
 @pytest.mark.parametrize("cut", [0, 1, 7, 8, 20, 100, -1])
-def test_truncated_files_are_recognised(tmp_path, cut):
+def test_truncated_files_are_recognised(tmp_path, cut, read):
     path = tmp_path / "file"
     save_tensors(path, state(), METADATA)
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ValueError, match="is damaged or not a safetensors file.*delete it"):
-        load_tensors(path)
+        read(path)
 
 
 def test_a_pickle_is_not_opened(tmp_path):
