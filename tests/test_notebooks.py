@@ -1,11 +1,13 @@
-"""Every chapter runs alone, from an empty folder, in the profile `smoke`, and has the anatomy that
-readers rely on.
+"""Every chapter runs alone, from an empty folder, in the profile `smoke`, prints what it always has
+in its checked cells, and has the anatomy that readers rely on.
 """
 
 import ast
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -16,6 +18,14 @@ import nbformat
 import papermill
 import pytest
 import yaml
+from checked_cells import (
+    TAG,
+    checked_cells,
+    code_cells,
+    differences,
+    run_without_parameters,
+    tags,
+)
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -27,14 +37,10 @@ ADDRESS = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))["rep
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def tags(cell) -> list[str]:
-    return cell.metadata.get("tags", [])
-
-
 @every_notebook
-def test_runs_alone(path, tmp_path, monkeypatch):
-    """And after it, in the same kernel, its exercise with a checker: the stub as it stands, then
-    the solution.
+def test_runs_alone(path, tmp_path, monkeypatch, request):
+    """And prints what is stored in its checked cells. After it, in the same kernel, its exercise
+    with a checker: the stub as it stands, then the solution.
     """
     folder = tmp_path / "empty"
     folder.mkdir()
@@ -54,7 +60,11 @@ def test_runs_alone(path, tmp_path, monkeypatch):
         progress_bar=False,
     )
     unsolved, solved = (printed(ran.cells.pop(k)).splitlines() for k in (-2, -1))
+    # The cell that papermill adds says, in this profile, what the environment variable says.
+    ran.cells = [cell for cell in ran.cells if "injected-parameters" not in tags(cell)]
     hand_to_the_book(path, ran)
+    changed = differences(path, ran, request.session)
+    assert not changed, "\n\n".join(changed)
     written = [file.name for file in (tmp_path / "out").glob("*")]
     assert written == ["readings.json"] * (path.stem == "07_attack"), (
         "without `live` the others write nothing"
@@ -114,16 +124,8 @@ def hand_to_the_book(path: Path, ran) -> None:
     sys.path.insert(0, str(ROOT / "book" / "_ext"))
     from notebook_cache import cache_folder
 
-    # Without the cell that papermill adds: in this profile it says what the environment variable
-    # says.
     notebook = nbformat.read(path, as_version=4)
-    outputs = [
-        cell
-        for cell in ran.cells
-        if cell.cell_type == "code" and "injected-parameters" not in tags(cell)
-    ]
-    own = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell, run in zip(own, outputs, strict=True):
+    for cell, run in zip(code_cells(notebook), code_cells(ran), strict=True):
         assert cell.source == run.source
         cell.outputs, cell.execution_count = run.outputs, run.execution_count
     seconds = ran.metadata.papermill.duration
@@ -180,13 +182,74 @@ def test_parameters_are_known_to_papermill(path):
 
 
 @every_notebook
+def test_three_cells_are_checked(path):
+    """They print text, since nbval compares no pictures."""
+    checked = checked_cells(nbformat.read(path, as_version=4))
+    assert len(checked) >= 3
+    for cell in checked:
+        assert cell.outputs, f"no output is stored of:\n{cell.source}"
+        for output in cell.outputs:
+            kinds = set(output.get("data", [output.get("name")]))
+            assert kinds <= {"stdout", "text/plain", "text/markdown"}, cell.source
+
+
+@every_notebook
+def test_checked_cells_need_no_parameter(path, request):
+    """So they print the same in every profile, also in those whose weights are not at hand."""
+    ran = run_without_parameters(nbformat.read(path, as_version=4))
+    changed = differences(path, ran, request.session)
+    assert not changed, "\n\n".join(changed)
+
+
+def test_what_a_parameter_decides_is_missing():
+    sources = {"parameters": "n = 3", "hide-input": "m = n + 1", TAG: "print(m)"}
+    cells = [
+        nbformat.v4.new_code_cell(source, metadata={"tags": [tag]})
+        for tag, source in sources.items()
+    ]
+    with pytest.raises(NameError, match="'m' is not defined"):
+        run_without_parameters(nbformat.v4.new_notebook(cells=cells))
+
+
+@every_notebook
+def test_another_stored_output_is_noticed(path, tmp_path, request):
+    ran = nbformat.read(path, as_version=4)
+    for number in range(len(checked_cells(ran))):
+        other = nbformat.read(path, as_version=4)
+        cell = checked_cells(other)[number]
+        output = cell.outputs[-1]
+        texts, key = (output.data, "text/markdown") if "data" in output else (output, "text")
+        texts[key] += "1"
+        nbformat.write(other, tmp_path / path.name)
+        (said,) = differences(tmp_path / path.name, ran, request.session)
+        assert said.startswith(cell.source)
+
+
+@every_notebook
 def test_is_stripped(path):
     notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and "nbval-check-output" not in tags(cell):
-            assert not cell.outputs, cell.source
+    checked = checked_cells(notebook)
+    assert not [
+        cell.source for cell in code_cells(notebook) if cell.outputs and cell not in checked
+    ]
     assert path.stat().st_size <= 100 * 1024
     assert "widgets" not in notebook.metadata
+
+
+def test_strip_keeps_what_is_checked(tmp_path):
+    """What a run leaves in a notebook is taken out of it again, but for the checked outputs."""
+    (tmp_path / "_ext").mkdir()
+    strip = shutil.copy(ROOT / "book" / "_ext" / "strip.py", tmp_path / "_ext")
+    ran = nbformat.read(NOTEBOOKS[0], as_version=4)
+    for count, cell in enumerate(code_cells(ran), 1):
+        cell.execution_count = count
+        cell.metadata["execution"] = {"iopub.execute_input": "2026-11-29T06:00:00Z"}
+        if cell not in checked_cells(ran):
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="Hello\n")]
+    ran.metadata.language_info = {"name": "python", "version": "3.11.7"}
+    nbformat.write(ran, tmp_path / NOTEBOOKS[0].name)
+    subprocess.run([sys.executable, strip], check=True)
+    assert (tmp_path / NOTEBOOKS[0].name).read_bytes() == NOTEBOOKS[0].read_bytes()
 
 
 @every_notebook

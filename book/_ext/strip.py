@@ -9,10 +9,11 @@ from pathlib import Path
 
 import nbformat
 
-KEPT = {
-    "kernelspec",
-    "language_info",
-}  # of the notebook's metadata; a run adds the state of widgets, papermill's notes
+# All metadata that a notebook keeps; a run adds versions, the state of widgets, papermill's notes.
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 
 for path in sorted(Path(__file__).parents[1].glob("*.ipynb")):
     notebook = nbformat.read(path, as_version=4)
@@ -27,6 +28,5 @@ for path in sorted(Path(__file__).parents[1].glob("*.ipynb")):
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = 1
-    for name in set(notebook.metadata) - KEPT:
-        del notebook.metadata[name]
+    notebook.metadata = nbformat.from_dict(METADATA)
     nbformat.write(notebook, path)
