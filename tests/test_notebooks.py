@@ -26,6 +26,9 @@ from checked_cells import (
     run_without_parameters,
     tags,
 )
+from jupyter_cache import get_cache
+from jupyter_cache.cache.main import CacheBundleIn
+from notebook_cache import cache_folder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -118,12 +121,6 @@ def printed(cell) -> str:
 
 def hand_to_the_book(path: Path, ran) -> None:
     """Put the run into the book's cache, so that a build in the profile `smoke` finds it."""
-    from jupyter_cache import get_cache
-    from jupyter_cache.cache.main import CacheBundleIn
-
-    sys.path.insert(0, str(ROOT / "book" / "_ext"))
-    from notebook_cache import cache_folder
-
     notebook = nbformat.read(path, as_version=4)
     for cell, run in zip(code_cells(notebook), code_cells(ran), strict=True):
         assert cell.source == run.source
@@ -131,6 +128,19 @@ def hand_to_the_book(path: Path, ran) -> None:
     seconds = ran.metadata.papermill.duration
     bundle = CacheBundleIn(notebook, str(path), data={"execution_seconds": seconds})
     get_cache(cache_folder()).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def test_stored_outputs_do_not_hide_a_run_from_the_book(tmp_path):
+    """Its cache finds a run by the code, and shows what that printed."""
+    stored = nbformat.read(NOTEBOOKS[0], as_version=4)
+    ran = nbformat.from_dict(stored)
+    for cell in checked_cells(ran):
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="of the run\n")]
+    cache = get_cache(tmp_path / "cache")
+    bundle = CacheBundleIn(ran, str(NOTEBOOKS[0]))
+    cache.cache_notebook_bundle(bundle, check_validity=False)
+    _, shown = cache.merge_match_into_notebook(stored)
+    assert {printed(cell) for cell in checked_cells(shown)} == {"of the run\n"}
 
 
 @pytest.mark.parametrize(
