@@ -19,7 +19,7 @@ def run() -> dict[str, float]:
     caches = sorted((BUILD / ".jupyter_cache").glob("*"), key=lambda folder: folder.stat().st_mtime)
     if caches:
         records = get_cache(caches[-1]).list_cache_records()
-        name = f"the book's {len(records)} notebooks"
+        name = f"notebooks of the book ({len(records)})"
         seconds[name] = sum(record.data["execution_seconds"] for record in records)
     if not seconds:
         print("Nothing has been run here yet: make test, make book.")
