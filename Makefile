@@ -88,6 +88,7 @@ slow-test: $(READY)  ## the tests that take minutes each
 	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py -m slow
 
 # `make test` compares the outputs of its own runs, by nbval too. Here nbval runs the notebooks itself, in any profile.
+nbval: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=3600 $(NOTEBOOKS)
 
@@ -109,6 +110,7 @@ lint: $(READY)  ## ruff: what is wrong, and whether it is formatted
 strip: $(READY)  ## take the outputs out of the notebooks, before a commit
 	$(BIN)/python book/_ext/strip.py
 
+outputs: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 outputs: $(READY)  ## renew the stored outputs, after a change of a checked cell
 	$(BIN)/python -m tests.checked_cells
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mofa_lib.artifacts import SHIPPED, save_json
-from mofa_lib.profiles import profile
+from mofa_lib.profiles import has_bfloat16, profile
 from mofa_lib.weights import find_weights
 
 
@@ -102,7 +102,11 @@ def save_result(
         "seed": seed,
         "n": n,
         "weights": checksums,
-        "versions": {"torch": torch.__version__.split("+")[0], "numpy": numpy.__version__},
+        "versions": {
+            "torch": torch.__version__.split("+")[0],
+            "numpy": numpy.__version__,
+            "bfloat16": has_bfloat16(),  # whether attacks searched in it
+        },
         "seconds": round(seconds),
         "data": data,
     }
