@@ -334,6 +334,35 @@ def test_many_pictures_are_attacked_in_batches(curved):
             torch.testing.assert_close(value, getattr(other, name), rtol=1e-4, atol=1e-5)
 
 
+def test_an_attack_can_be_taken_step_by_step(curved):
+    """Each iterate is the whole attack with as many steps, and no later step changes it."""
+    images, targets = random_images(), random_images(seed=9)
+    exact = {"precision": "float32"}
+    for goals in (targets, None):
+        iterates = list(LatentAttack(curved, l2, steps=4, **exact).iterate(images, goals))
+        assert len(iterates) == 5
+        for steps, found in enumerate(iterates):
+            whole = LatentAttack(curved, l2, steps=steps, **exact)(images, goals)
+            for name in ("images", "perturbation", "distance", "saved_distance"):
+                torch.testing.assert_close(getattr(found, name), getattr(whole, name))
+            torch.testing.assert_close(found.course[: steps + 1], whole.course)
+            torch.testing.assert_close(found.course[steps:], found.course[-1:].expand(5 - steps, 6))
+
+
+def test_no_more_steps_are_computed_than_taken(curved):
+    asked = []
+    attack = LatentAttack(lambda x: asked.append(len(x)) or curved(x), l2, steps=1000)
+    iterates = attack.iterate(random_images(), random_images(seed=9))
+    next(iterates), next(iterates)
+    assert len(asked) == 1 + 2 * 3, "the target, and both iterates, the best of them and as saved"
+
+
+def test_a_first_iterate_refuses_what_the_attack_refuses(curved):
+    iterates = LatentAttack(curved, l2).iterate(random_images(), random_images(3))
+    with pytest.raises(ValueError, match="Each picture needs its target"):
+        next(iterates)
+
+
 def test_no_pictures_no_attack(curved):
     nobody = random_images()[:0]
     for result in (

@@ -4,7 +4,7 @@ Derived in chapter 7.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -177,7 +177,8 @@ class LatentAttack:
         bar = tqdm(batches, desc=name, unit="batch", disable=len(batches) < 2)
         results = []
         for batch, target_batch in zip(bar, target_batches, strict=True):
-            results.append(self._attack(batch, target_batch, precision))
+            *_, (best, target) = self._iterates(batch, target_batch, precision)
+            results.append(self._attacked(batch, best, target, precision))
 
         return Attacked(
             images=torch.cat([result.images for result in results]),
@@ -188,10 +189,30 @@ class LatentAttack:
             precision=precision,
         )
 
-    def _attack(
+    def iterate(
+        self, images: Float[Tensor, "B 3 H W"], targets: Tensor | FaceCode | None = None
+    ) -> Iterator[Attacked]:
+        """The same attack one step after the other, on all pictures at once.
+
+        Args:
+            images, targets: as they are given to the attack itself.
+        Returns:
+            What the attack would have found had it ended there: before the first step, and after
+            each. Who has seen enough takes no more of them. The precision "auto" is the pictures'.
+        Raises:
+            TypeError, ValueError: as the attack itself, when the first is taken.
+        """
+        check_images(images)
+        _check_targets(images, targets)
+        own = str(images.dtype).removeprefix("torch.")
+        precision = "bfloat16" if self.precision == "bfloat16" else own
+        for best, target in self._iterates(images.detach(), targets, precision):
+            yield self._attacked(images, best, target, precision)
+
+    def _iterates(
         self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
-    ) -> Attacked:
-        """Algorithm 1 on one batch."""
+    ) -> Iterator[tuple[Best, Code]]:
+        """Algorithm 1 on one batch: the best so far, always the same object, and the target."""
         encode = in_bfloat16(self.encode) if precision == "bfloat16" else self.encode
         low, high = self._box(images)
         start, target, sign = self._start(images, targets)
@@ -204,6 +225,7 @@ class LatentAttack:
             distance = self.distance(encode(attacked), target)
             objective = sign * distance + self._magnitude(u)  # Eq. 1, with λ_pert
             best.keep(attacked, objective)
+            yield best, target
             if step == self.steps or self._is_content(best, sign):
                 break
             (u.grad,) = torch.autograd.grad(objective.sum(), u)
@@ -211,12 +233,14 @@ class LatentAttack:
             optimizer.step()
             u.data = u.data.clamp(low, high)  # the projection, in place of the clip
 
-        with torch.no_grad():
-            distance = self.distance(self.encode(best.images), target)
-            saved_distance = self.distance(self.encode(quantize(best.images)), target)
+    @torch.no_grad()
+    def _attacked(self, images: Tensor, best: Best, target: Code, precision: str) -> Attacked:
+        """The result for one batch, if the best so far is the best."""
+        distance = self.distance(self.encode(best.images), target)
+        saved_distance = self.distance(self.encode(quantize(best.images)), target)
         left = self.steps + 1 - len(best.course)  # steps that an early end has saved
         return Attacked(
-            images=best.images,
+            images=best.images.clone(),
             perturbation=best.images - images,
             distance=distance,
             saved_distance=saved_distance,
