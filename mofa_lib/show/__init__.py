@@ -1,5 +1,9 @@
-"""What a chapter shows: grids of pictures, heads that turn, pages that a slider turns."""
+"""What a chapter shows: grids of pictures, heads that turn, pages that a slider turns, and what is
+live where there is a kernel: a face under sliders, an attack under one's hands.
+"""
 
+from mofa_lib.show.attack_panels import attack_panel
+from mofa_lib.show.explorer import explore
 from mofa_lib.show.flipbooks import flipbook
 from mofa_lib.show.pictures import (
     GREY,
@@ -21,6 +25,8 @@ __all__ = [
     "TARGET",
     "THIRD",
     "amplified",
+    "attack_panel",
+    "explore",
     "flipbook",
     "grid",
     "head",
