@@ -66,6 +66,7 @@ def test_runs_alone(path, tmp_path, monkeypatch, request):
     # The cell that papermill adds says, in this profile, what the environment variable says.
     ran.cells = [cell for cell in ran.cells if "injected-parameters" not in tags(cell)]
     hand_to_the_book(path, ran)
+    assert "widgets" not in ran.metadata, "a page has no kernel"
     changed = differences(path, ran, request.session)
     assert not changed, "\n\n".join(changed)
     written = [file.name for file in (tmp_path / "out").glob("*")]
