@@ -3,11 +3,15 @@
 Everything is safetensors or JSON, never a pickle: opening a file must not be able to run code.
 """
 
+import errno
 import hashlib
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -18,15 +22,64 @@ SHIPPED = Path(__file__).parent / "shipped"
 
 
 def cache_folder() -> Path:
-    """Folder for rendered faces and own trained weights: $MOFA_CACHE, or ~/.cache/mofa_lib."""
-    return Path(os.environ.get("MOFA_CACHE") or "~/.cache/mofa_lib").expanduser()
+    """Folder for rendered faces and own trained weights: $MOFA_CACHE, or ~/.cache/mofa_lib.
+
+    It is absolute: a relative MOFA_CACHE keeps the meaning that it had when it was first asked for.
+
+    Raises:
+        RuntimeError: MOFA_CACHE is not set, and there is no home folder.
+    """
+    try:
+        return _absolute(Path(os.environ.get("MOFA_CACHE") or "~/.cache/mofa_lib").expanduser())
+    except RuntimeError:
+        raise RuntimeError(
+            "There is no home folder for the cache: set MOFA_CACHE to a folder of your own."
+        ) from None
+
+
+@cache
+def _absolute(folder: Path) -> Path:
+    return folder.absolute()
+
+
+@contextmanager
+def writing_to_cache(size: int) -> Iterator[None]:
+    """Say in a sentence why something cannot be written to the cache, and what to do.
+
+    Args:
+        size: what all of it takes, bytes.
+    Raises:
+        OSError: the disk is full, or the folder is not for writing.
+    """
+    folder = cache_folder()
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            there = next(place for place in (folder, *folder.parents) if place.exists())
+            free = shutil.disk_usage(there).free
+            raise OSError(
+                f"The disk is full: the cache {folder} needs {size / 1e6:.1f} MB and has "
+                f"{free / 1e6:.1f} MB. Make room, or set MOFA_CACHE to a folder with more."
+            ) from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise type(error)(
+                f"The cache {folder} cannot be written ({os.strerror(error.errno)}): "
+                "set MOFA_CACHE to a folder of your own."
+            ) from None
+        raise
+
+
+def beside(path: Path) -> Path:
+    """A hidden name beside a file, which no other process, thread or container will choose."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = beside(path)
     try:
         temporary.write_bytes(content)
         with temporary.open("rb+") as file:

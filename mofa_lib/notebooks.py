@@ -20,6 +20,8 @@ BOUNDS = {
     "faces": (1, 10_000),
 }
 
+INJECTED = "# Parameters\n"  # so papermill begins the cell that it adds
+
 
 def check_parameters(**parameters: object) -> None:
     """Refuse a chapter's parameters before any work is done.
@@ -57,19 +59,30 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
 
 def _injected_names() -> set[str]:
     """Names that papermill's injected cell assigns, in a notebook run by it; else nothing."""
-    if "IPython" not in sys.modules:
-        return set()
-    shell = sys.modules["IPython"].get_ipython()
-    cells = shell.user_ns["In"] if shell else []
-
     names = set()
-    for cell in cells:
-        if not cell.startswith("# Parameters\n"):  # so papermill begins its cell
+    for cell in _cells():
+        if not cell.startswith(INJECTED):
             continue
         for statement in ast.parse(cell).body:
             if isinstance(statement, ast.Assign):
                 names |= {target.id for target in statement.targets}
     return names
+
+
+def executed_cells() -> list[str]:
+    """The different cells that have run in this notebook, sorted, but for papermill's own.
+
+    Nothing outside a notebook.
+    """
+    return sorted({cell for cell in _cells() if not cell.startswith(INJECTED)})
+
+
+def _cells() -> list[str]:
+    """The cells that have run, in their order, also twice; nothing outside a notebook."""
+    if "IPython" not in sys.modules:
+        return []
+    shell = sys.modules["IPython"].get_ipython()
+    return shell.user_ns["In"] if shell else []
 
 
 def describe(chosen: Profile) -> str:

@@ -8,6 +8,7 @@ metadata; their names only keep them apart.
 import os
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -225,7 +226,10 @@ def _wanted(what: str, settings: Profile) -> dict[str, object]:
 
 def _files(what: str, trained_in: str) -> Iterator[tuple[Path, ...]]:
     """The files of all weights that may fit, the better ones first."""
-    for folder in (weights_folder(), SHIPPED / "weights"):
+    folders = [SHIPPED / "weights"]
+    with suppress(RuntimeError):  # without a home folder nobody has weights of their own
+        folders.insert(0, weights_folder())
+    for folder in folders:
         for stem in _stems(folder, what, trained_in):
             paths = tuple(sorted(folder.glob(f"{stem}-*of*.safetensors")))
             parts = int(paths[0].stem.rpartition("of")[2])

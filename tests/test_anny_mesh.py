@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from mofa_lib import anny_faces
 from mofa_lib.faces import MIRROR
 from mofa_lib.studio.build.mesh import HALF_LANDMARKS, Topology, cut, occlusion
 
@@ -99,3 +100,11 @@ def test_a_half_of_the_landmarks_and_its_mirror_image_are_all():
     images = np.array(MIRROR[68])[numbers]
     assert (images[columns == 500] == numbers[columns == 500]).all()
     assert sorted([*numbers, *images[columns != 500]]) == list(range(68))
+
+
+def test_help_is_printed_and_nothing_is_built(capsys, monkeypatch):
+    for name in ("build_heads", "build_model"):
+        monkeypatch.setattr(f"mofa_lib.studio.build.heads.{name}", lambda: pytest.fail("built"))
+    with pytest.raises(SystemExit, match="0"):
+        anny_faces.main(["--help"])
+    assert "Rebuilds the shipped heads and face model" in capsys.readouterr().out

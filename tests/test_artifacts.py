@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import pwd
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from mofa_lib.artifacts import (
     save_tensors,
     write_bytes,
 )
+from mofa_lib.weights import find_weights
 
 METADATA = {"what": "mofa", "profile": "gpu", "size": 224}
 
@@ -47,7 +50,51 @@ def test_an_empty_or_a_home_relative_cache_is_understood(monkeypatch):
     assert cache_folder() == Path.home() / "faces"
 
 
+def test_a_relative_cache_stays_where_it_was_first_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOFA_CACHE", "relative")
+    assert cache_folder() == tmp_path / "relative"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cache_folder() == tmp_path / "relative"
+
+
+def test_without_a_home_the_sentence_names_the_variable(monkeypatch):
+    """As in a container whose user has a number and no name."""
+
+    def nobody(number):
+        raise KeyError(number)
+
+    for name in ("HOME", "MOFA_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(RuntimeError, match="There is no home folder for the cache: set MOFA_CACHE"):
+        cache_folder()
+    assert find_weights("mofa", "cpu").are_shipped  # they need none
+
+
 # How
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    """So may containers, in which processes have equal numbers."""
+    path, wrong = tmp_path / "file", []
+
+    def write(letter):
+        try:
+            for _ in range(30):
+                write_bytes(path, 1000 * letter)
+        except OSError as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=write, args=[letter]) for letter in (b"a", b"b", b"c", b"d")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(path.read_bytes()) == 1000 and len(set(path.read_bytes())) == 1
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_bytes_are_written_into_new_folders(tmp_path):

@@ -12,7 +12,7 @@ GRAPH = grimp.build_graph("mofa_lib", cache_dir=None)
 PLAN = (
     {"adapters", "anny_faces", "show", "sweep", "training", "web"},
     {"detector"},
-    {"identity", "linear_autoencoder"},
+    {"identity", "linear_autoencoder", "parts"},
     {
         "attack", "autoencoder", "defence", "export", "face_data", "metrics", "notebooks",
         "photographs", "results",
@@ -20,10 +20,10 @@ PLAN = (
     {"alignment", "renderer", "studio", "weights"},
     {"face_code", "model_files"},
     {"subdivision"},
-    {"licensed_models", "morphable"},
+    {"licensed_models", "morphable", "workers"},
     {
-        "artifacts", "backbones", "camera", "displays", "faces", "lighting", "mesh", "procrustes",
-        "profiles", "raster",
+        "artifacts", "backbones", "camera", "displays", "faces", "lighting", "mesh", "processes",
+        "procrustes", "profiles", "raster",
     },
 )  # fmt: skip
 WINGS = {
@@ -51,7 +51,16 @@ WINGS = {
 }
 # What the studio may know of the library. Not the face model, nor the renderer: what the
 # autoencoder learns to explain is made in another way than it explains it.
-KNOWN_TO_THE_STUDIO = {"artifacts", "camera", "faces", "lighting", "mesh", "procrustes", "raster"}
+KNOWN_TO_THE_STUDIO = {
+    "artifacts",
+    "camera",
+    "faces",
+    "lighting",
+    "mesh",
+    "processes",
+    "procrustes",
+    "raster",
+}
 
 
 def imports(graph: grimp.ImportGraph) -> list[tuple[str, str]]:

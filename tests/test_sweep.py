@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shlex
+import threading
+import time
 from pathlib import Path
 
 import nbformat
@@ -121,7 +123,71 @@ def test_each_combination_runs_once_with_the_right_types(notebook, tmp_path, ask
         notebook, tmp_path / "sweep", {"b": [0.5, 2], "loud": [True]}
     )  # only one of them is new
     assert asked[4:] == [{"b": 2.0, "loud": True}]
-    assert [row["found.number"] for row in read(more)] == ["3", "5"]
+    assert [row["found.number"] for row in read(more)] == ["3", "5", "4", "2", "1"]
+
+
+def test_a_sweep_that_grows_keeps_its_rows(notebook, tmp_path, asked):
+    """Also of other parameters, and with texts that look like folders."""
+    folder = tmp_path / "sweep"
+    for grid in ({"a": [2, 10]}, {}, {"b": [0.5], "a": [2]}, {"a": [3]}):
+        table = sweep(notebook, folder, grid)
+    assert list(read(table)[0]) == ["a", "b", "found.number"]
+    assert [(row["a"], row["b"], row["found.number"]) for row in read(table)] == [
+        ("3", "", "5"),
+        ("10", "", "2"),
+        ("2", "", "1"),
+        ("2", "0.5", "4"),
+        ("", "", "3"),
+    ]
+    named = write_notebook(tmp_path / "named.ipynb", 'name: str = ""\nout: str = ""', WORK)
+    values = ["a=b,c/d", "ä %2C", "default"]
+    sweep(named, tmp_path / "texts", {"name": values})
+    table = sweep(named, tmp_path / "texts", {"name": ["default"]})
+    assert {row["name"] for row in read(table)} == set(values)
+
+
+def test_the_same_sweep_twice_at_once_makes_each_run_once(notebook, tmp_path, asked, monkeypatch):
+    instead, tables = papermill.execute_notebook, []
+
+    def slowly(*given, **options):
+        time.sleep(0.05)
+        instead(*given, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", slowly)
+
+    def start():
+        tables.append(read(sweep(notebook, tmp_path / "sweep", {"a": [1, 2, 3]})))
+
+    threads = [threading.Thread(target=start) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert asked == [{"a": 1}, {"a": 2}, {"a": 3}]
+    assert tables[0] == tables[1] == tables[2] and len(tables[0]) == 3
+
+
+PLACE = """
+import json, os, sys
+from pathlib import Path
+
+if a == 9:
+    os._exit(9)
+found = {"cache": os.environ["MOFA_CACHE"], "path": sys.path[0]}
+Path(out, "found.json").write_text(json.dumps(found))
+"""
+
+
+def test_a_run_finds_the_library_and_the_cache_where_they_are_here(tmp_path, monkeypatch):
+    """A library that is not installed, and a relative cache. And a kernel that dies is named."""
+    notebook = write_notebook(tmp_path / "place.ipynb", PARAMETERS, PLACE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOFA_CACHE", "cache of runs")
+    with pytest.raises(RuntimeError, match="The run a=9 stopped: its kernel was ended; was there"):
+        sweep(notebook, "sweep", {"a": [1, 9]})
+    (row,) = read(tmp_path / "sweep" / "table.csv")
+    assert row["found.cache"] == str(tmp_path / "cache of runs")
+    assert (Path(row["found.path"]) / "mofa_lib" / "sweep.py").is_file()
 
 
 def test_runs_of_something_else_are_not_mixed(notebook, tmp_path, asked, monkeypatch):
@@ -182,8 +248,18 @@ def test_a_chapter_s_own_bounds_are_asked_first(tmp_path, asked, options, messag
 @pytest.mark.parametrize("page", ["README.md", "book/guide_sweep.md", "mofa_lib/sweep.py"])
 def test_the_documented_command_is_accepted(page, tmp_path, asked, monkeypatch):
     text = (ROOT / page).read_text(encoding="utf8").replace("\\\n", "")
-    (line,) = re.findall(r"python -m mofa_lib\.sweep (book.*)", text)
+    line, *_ = re.findall(r"python -m mofa_lib\.sweep (book.*)", text)
     notebook, folder, *options = shlex.split(line, comments=True)
     main([str(ROOT / notebook), str(tmp_path / folder), *options])
     assert {tuple(run) for run in asked} == {("epsilon", "cap", "seed")}
     assert len(asked) == len({tuple(run.values()) for run in asked}) > 4
+
+
+def test_the_documented_command_for_a_cluster_is_accepted(tmp_path, asked, monkeypatch):
+    text = (ROOT / "book/guide_sweep.md").read_text(encoding="utf8").replace("\\\n", "")
+    (line,) = re.findall(r"python -m mofa_lib\.sweep (book.*--scheduler.*)", text)
+    notebook, folder, *options = shlex.split(line)
+    addresses = []
+    monkeypatch.setattr("mofa_lib.sweep.connect", addresses.append)
+    main([str(ROOT / notebook), str(tmp_path / folder), *options])
+    assert addresses == ["tcp://192.168.0.7:8786"] and len(asked) == 4

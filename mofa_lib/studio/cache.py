@@ -1,12 +1,15 @@
 """Large arrays on disk, filled part by part: interrupted, they go on; damage is found."""
 
+import errno
 import os
+import shutil
 import zlib
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from mofa_lib.artifacts import write_bytes
+from mofa_lib.artifacts import beside, write_bytes
 
 
 class FaceCache:
@@ -14,17 +17,20 @@ class FaceCache:
 
     A part is a run of rows. Its checksum is noted only after its rows are on disk, so a process
     that is killed loses the part at which it worked and nothing else. Several processes may fill
-    different parts at the same time.
+    different parts at the same time; only one of them may `begin`.
 
     Args:
         folder: where the arrays live; made when it is needed.
         arrays: type and shape of each array by name; the first axis is the pictures.
         part: rows of a part.
+    Attributes:
+        size: of all arrays, bytes.
     """
 
     def __init__(self, folder: Path, arrays: dict[str, tuple[type, tuple[int, ...]]], part: int):
         self.folder = folder
         self.part = part
+        self.size = sum(np.dtype(kind).itemsize * prod(shape) for kind, shape in arrays.values())
         self._about = arrays
         self._notes = folder / "parts.txt"
 
@@ -71,7 +77,11 @@ class FaceCache:
         return kept
 
     def begin(self) -> None:
-        """Make the files, unless they are there."""
+        """Make the files, unless they are there.
+
+        Raises:
+            OSError: they cannot be made, or the disk has not the room for all rows.
+        """
         try:
             self.open("r")
             self.kept()
@@ -81,18 +91,31 @@ class FaceCache:
     def _make(self) -> None:
         """Empty arrays, and no part noted as kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(self._notes, b"")
-        for name, (kind, shape) in self._about.items():  # never in place: somebody may be reading
-            empty = self.folder / f".{name}.{os.getpid()}.npy"
-            np.lib.format.open_memmap(empty, "w+", kind, shape)
-            os.replace(empty, self.folder / f"{name}.npy")
+        paths = [self.folder / f"{name}.npy" for name in self._about]
+        empty = [beside(path) for path in paths]  # never in place: somebody may be reading
+        try:
+            for path, (kind, shape) in zip(empty, self._about.values(), strict=True):
+                _reserve(path, np.dtype(kind), shape)
+            write_bytes(self._notes, b"")
+            for made, path in zip(empty, paths, strict=True):
+                os.replace(made, path)
+        finally:
+            for path in empty:
+                path.unlink(missing_ok=True)
 
     def write(self, start: int, **rows: np.ndarray) -> None:
-        """Keep one part: rows for every array."""
-        arrays = self.open("r+")
-        for name, array in arrays.items():
-            array[start : start + self.part] = rows[name]
-            array.flush()
+        """Keep one part: rows for every array.
+
+        They are not written through the memory map, which a full disk would break with a signal.
+        """
+        for name, array in self.open("r").items():
+            place = array[start : start + self.part]
+            given = np.broadcast_to(rows[name], place.shape).astype(place.dtype)
+            with (self.folder / f"{name}.npy").open("r+b") as file:
+                file.seek(array.offset + start * array.strides[0])
+                file.write(given.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
         with self._notes.open("a") as notes:  # on a line of its own, whatever came before
             notes.write(f"\n{start} {self._checksum(rows)}\n")
 
@@ -102,3 +125,18 @@ class FaceCache:
         for name, (kind, _) in self._about.items():
             total = zlib.crc32(rows[name].astype(kind, copy=False).tobytes(), total)
         return total
+
+
+def _reserve(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
+    """A file of zeros in NumPy's format that has its room on the disk already."""
+    size = kind.itemsize * prod(shape)
+    about = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, about)
+        file.flush()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), file.tell(), size)
+        elif shutil.disk_usage(path.parent).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        else:
+            file.truncate(file.tell() + size)

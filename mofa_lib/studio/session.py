@@ -7,21 +7,24 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from mofa_lib.artifacts import cache_folder
+from mofa_lib.artifacts import cache_folder, writing_to_cache
+from mofa_lib.processes import alone, cores, end_after
 from mofa_lib.studio.cache import FaceCache
 from mofa_lib.studio.photographer import Person, Photographs, Studio
 from mofa_lib.studio.recipe import recipe
 
 SPLITS = ("train", "validation", "calibration", "test")
 FEW = 400  # so few pictures are not worth the start of other processes
+ONE_THREAD = threading.Lock()  # the number of threads is the process's, not the session's
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,23 @@ class PhotoSession:
         return np.random.default_rng([1, SPLITS.index(self.split), self.seed, index])
 
     def complete(self) -> None:
-        """Draw whatever is not in the cache, or is damaged there."""
-        missing = self.cache.missing()
-        if not missing:
+        """Draw whatever is not in the cache, or is damaged there.
+
+        Others who want the same pictures at the same time wait for them.
+
+        Raises:
+            OSError: the cache cannot be written, or its disk is full.
+            RuntimeError: a process that drew has failed, or the pictures are not as it drew them.
+        """
+        if not self.cache.missing():
             return
+        with writing_to_cache(self.cache.size), alone(self.cache.folder, "These faces are drawn"):
+            missing = self.cache.missing()
+            if missing:
+                self._draw_all(missing)
+
+    def _draw_all(self, missing: list[int]) -> None:
+        """Draw parts and say how far they are."""
         self.cache.begin()
         to_draw = len(missing) * self.cache.part  # about: the last part may be shorter
         title, short = f"rendering faces ({self.split})", self.count < 32
@@ -90,19 +106,20 @@ class PhotoSession:
 
     def draw(self, parts: list[int], bar: tqdm | None = None) -> None:
         """Draw parts, with one thread: then the bytes do not depend on the number of cores."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            for start in parts:
-                photographs = self._photographs(start, bar)
-                self.cache.write(
-                    start,
-                    images=photographs.images.numpy(),
-                    landmarks=photographs.landmarks.numpy(),
-                    skin=photographs.skin.numpy(),
-                )
-        finally:
-            torch.set_num_threads(threads)
+        with ONE_THREAD:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            try:
+                for start in parts:
+                    photographs = self._photographs(start, bar)
+                    self.cache.write(
+                        start,
+                        images=photographs.images.numpy(),
+                        landmarks=photographs.landmarks.numpy(),
+                        skin=photographs.skin.numpy(),
+                    )
+            finally:
+                torch.set_num_threads(threads)
 
     def _photographs(self, start: int, bar: tqdm | None) -> Photographs:
         """The pictures of the part that begins with this one, person by person."""
@@ -119,15 +136,21 @@ class PhotoSession:
 
     def _draw_on_every_core(self, missing: list[int], bar: tqdm) -> None:
         """Draw parts in processes of their own, and say how far they are."""
-        count = min(os.cpu_count() or 1, len(missing))
-        call = f"from {__name__} import work; work()"
+        count = min(cores(), len(missing))
+        # The library need not be installed: it is found as here.
+        call = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import work; work()"
         program = [sys.executable, "-c", call, json.dumps(asdict(self))]
-        # NumPy has threads as well.
-        alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        workers = [
-            subprocess.Popen([*program, json.dumps(missing[k::count])], env=alone)
-            for k in range(count)
-        ]
+        environment = os.environ | {
+            "MOFA_CACHE": str(cache_folder()),
+            "OMP_NUM_THREADS": "1",  # NumPy has threads as well
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        workers = []
+        for k in range(count):
+            command = [*program, json.dumps(missing[k::count])]
+            # The pipe ends with this process.
+            worker = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
+            workers.append(worker)
         try:
             while any(worker.poll() is None for worker in workers):
                 time.sleep(0.2)
@@ -156,5 +179,6 @@ def _studio(plain: bool) -> Studio:
 
 def work() -> None:
     """Draw the parts that the command line names: what every core is started with."""
+    end_after(partial(os.read, 0, 1))
     session, parts = sys.argv[1:]
     PhotoSession(**json.loads(session)).draw(json.loads(parts))
