@@ -81,7 +81,7 @@ def jupyterlab(folder: Path, home: Path):
         yield address
     finally:
         server.terminate()  # and its kernels with it
-        server.wait(20)
+        server.wait(60)
 
 
 def answers(address: str) -> bool:
