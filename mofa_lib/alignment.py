@@ -9,29 +9,40 @@ from functools import cache
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mofa_lib.camera import Camera
 from mofa_lib.faces import five_points
+from mofa_lib.inputs import standard_torch, takes_arrays, whole
 from mofa_lib.model_files import load_morphable_model
+from mofa_lib.photo_files import as_rgb
 from mofa_lib.procrustes import similarity
 
 
-@cache
 def five_point_template(size: int) -> Float[Tensor, "5 2"]:
     """Where the five points of every aligned picture lie, in pixels.
 
     They are those of the default model's mean face in `Camera()`.
     """
+    return _template(whole("size", size, 1)).clone()  # whoever changes it changes no other's
+
+
+@cache
+@standard_torch()
+def _template(size: int) -> Float[Tensor, "5 2"]:
     model = load_morphable_model()
     marks = Camera().project(model.mean_shape[None, model.landmarks], size)  # (1, 68, 3)
     return five_points(marks[0, :, :2])
 
 
+@takes_arrays
 def align_points(points: Float[Tensor, "N 5 2"], size: int) -> Float[Tensor, "N 5 2"]:
     """Where the five points of photographs lie in the pictures of `align_photo`, in pixels."""
     to_template = torch.vmap(similarity, in_dims=(0, None))
+    points = points.float()
+    if not len(points):  # of which vmap makes nothing
+        return points
     turn, shift = to_template(points, five_point_template(size))  # (N, 2, 2), (N, 2)
     return points @ turn.mT + shift[:, None]
 
@@ -42,21 +53,23 @@ def align_photo(
     """Cut a face out of a photograph so that its five points lie on the template.
 
     Args:
-        photo: any PIL image; where its camera noted how it was held (EXIF), it is turned first, as
-            viewers do.
+        photo: any PIL image, see `as_rgb`.
         points: eyes, nose tip, mouth corners in pixels of the photo, left in the image first.
         size: side of the result in pixels.
     Returns:
         RGB in [0, 1], on the 8-bit grid.
     Raises:
-        ValueError: the points do not have the shape (5, 2).
+        TypeError, ValueError: the photograph cannot be shown (`as_rgb`), or the points are not five
+            different ones.
     """
     points = torch.as_tensor(points, dtype=torch.float32)
     if points.shape != (5, 2):
         raise ValueError(
             f"Alignment needs five points (x, y), shape (5, 2); got {tuple(points.shape)}."
         )
-    photo = ImageOps.exif_transpose(photo).convert("RGB")
+    if not points.isfinite().all() or points.eq(points[0]).all():
+        raise ValueError(f"Alignment needs five different points, got {points.tolist()}.")
+    photo = as_rgb(photo)
 
     # PIL asks for the map from the result to the photo.
     turn, shift = similarity(five_point_template(size), points)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode, group_sizes
 from mofa_lib.faces import check_images
+from mofa_lib.inputs import standard_torch, whole
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.profiles import Profile, profile
@@ -56,8 +57,8 @@ class MoFA(nn.Module):
     ):
         super().__init__()
         self.model = model
-        self.size = size
-        self.renderer = FaceRenderer(model, size)
+        self.size = whole("size", size, 1)
+        self.renderer = FaceRenderer(model, self.size)
 
         self.backbone, features = backbone(encoder, pretrained)
         self.head = nn.Linear(features, sum(group_sizes(model)))
@@ -81,7 +82,7 @@ class MoFA(nn.Module):
             TypeError, ValueError: the images have another type, shape or range.
         """
         check_images(images, self.size)
-        features = self.backbone(normalized(images))  # (B, F)
+        features = self.backbone(normalized(images, self.head.weight.dtype))  # (B, F)
         z = self.head(features).float() * self.scales  # (B, 257) with the default model
         return FaceCode.from_vector(z, self.model)
 
@@ -95,6 +96,7 @@ class MoFA(nn.Module):
         return self.decode(self.encode(images))
 
 
+@standard_torch()
 def load_pretrained(name: str | Profile = "cpu") -> MoFA:
     """MoFA with trained weights, in eval mode, on the GPU where there is one.
 

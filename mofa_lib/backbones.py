@@ -16,12 +16,18 @@ PIXEL_STD = (0.229, 0.224, 0.225)
 PUBLISHED = ("resnet18", "resnet50", "vgg19", "alexnet")
 
 
-def normalized(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+def normalized(
+    images: Float[Tensor, "B 3 H W"], kind: torch.dtype = torch.float32
+) -> Float[Tensor, "B 3 H W"]:
     """Pictures in [0, 1] as a backbone expects them.
 
     In memory the channels come last, which CPUs like.
+
+    Args:
+        images: of any precision.
+        kind: the type of the backbone's weights, in which they come.
     """
-    standard = transforms.normalize(images, PIXEL_MEAN, PIXEL_STD)
+    standard = transforms.normalize(images.to(kind), PIXEL_MEAN, PIXEL_STD)
     return standard.contiguous(memory_format=torch.channels_last)
 
 

@@ -3,11 +3,14 @@
 Right-handed axes: x to the viewer's right, y up, z toward the viewer; millimetres.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from mofa_lib.inputs import takes_arrays
 
 
 @dataclass(frozen=True)
@@ -17,11 +20,21 @@ class Camera:
     Attributes:
         focal: focal length in half image widths.
         distance: millimetres between the pinhole and the origin.
+    Raises:
+        ValueError: one of them is not positive.
     """
 
     focal: float = 8.0
     distance: float = 1000.0
 
+    def __post_init__(self):
+        if not (0 < self.focal < math.inf and 0 < self.distance < math.inf):
+            raise ValueError(
+                "A camera needs a positive focal length and distance, "
+                f"got {self.focal} and {self.distance}."
+            )
+
+    @takes_arrays
     def project(self, points: Float[Tensor, "B N 3"], size: int) -> Float[Tensor, "B N 3"]:
         """Places on the screen, and depths, of points in the camera frame.
 
@@ -39,6 +52,7 @@ class Camera:
         return torch.stack([column, row, depth]).movedim(0, -1)  # (B, N, 3)
 
 
+@takes_arrays
 def rotation_matrix(angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
     """R = Rz(roll) · Ry(yaw) · Rx(pitch), acting on column vectors.
 
@@ -63,6 +77,7 @@ def rotation_matrix(angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
     return torch.stack([torch.stack(row, -1) for row in rows], -2)  # (B, 3, 3)
 
 
+@takes_arrays
 def pose(
     points: Float[Tensor, "B N 3"],
     rotation: Float[Tensor, "B 3"],

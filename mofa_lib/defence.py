@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mofa_lib.face_code import GROUPS, FaceCode
+from mofa_lib.faces import check_images
 
 
 def gaussian_noise(
@@ -20,10 +21,11 @@ def gaussian_noise(
         alpha: standard deviation of the noise on the same scale.
         generator: on the CPU, so that a seed means the same noise on every device.
     Raises:
-        ValueError: α is negative.
+        TypeError, ValueError: the images are no batch of pictures in [0, 1], or α is negative.
     Source: Teng 2021, Eq. 7; derived in chapter 9.
     """
-    if alpha < 0:
+    check_images(images)
+    if not alpha >= 0:  # also NaN
         raise ValueError(f"The noise needs α ≥ 0, got {alpha}.")
     noise = torch.randn(images.shape, generator=generator).to(images)
     return (images + alpha * noise).clamp(0, 1)  # Eq. 7

@@ -16,6 +16,7 @@ from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
 from mofa_lib.identity import IdentityClassifier, cosine_similarity, load_identity
+from mofa_lib.inputs import check_finite, standard_torch, takes_arrays
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.profiles import Profile, profile
 from mofa_lib.weights import load_weights, with_weights
@@ -62,7 +63,7 @@ class ReformingAutoencoder(nn.Module):
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1024"]:
         """h(I), the picture in 1024 numbers."""
         check_images(images, self.size)
-        features = self.backbone(normalized(images))  # (B, F)
+        features = self.backbone(normalized(images, self.latent.weight.dtype))  # (B, F)
         return self.latent(features)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
@@ -72,6 +73,7 @@ class ReformingAutoencoder(nn.Module):
         return drawn.float().clamp(0, 1)
 
 
+@takes_arrays
 def reconstruction_loss(
     images: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"]
 ) -> Float[Tensor, " B"]:
@@ -83,6 +85,7 @@ def reconstruction_loss(
     return (squares + 1e-6).sqrt()  # Eq. 2; at 0 the root has no derivative
 
 
+@takes_arrays
 def reconstruction_error(
     images: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"], p: float
 ) -> Float[Tensor, " B"]:
@@ -97,6 +100,7 @@ def reconstruction_error(
     return (images - drawn).flatten(1).norm(p, 1)  # Eq. 3
 
 
+@takes_arrays
 def kullback_leibler(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
     """Kullback–Leibler divergence of probability rows, in nats; with a floor for log 0.
 
@@ -105,6 +109,7 @@ def kullback_leibler(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[
     return (p * (p.clamp(min=1e-12) / q.clamp(min=1e-12)).log()).sum(1)  # Eq. 5
 
 
+@takes_arrays
 def jensen_shannon(p: Float[Tensor, "B N"], q: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
     """Jensen–Shannon divergence of probability rows, in nats, between 0 and ln 2.
 
@@ -160,6 +165,7 @@ class Detector(nn.Module):
 
         Source: Teng 2021, Table 2, whose columns they are; derived in chapter 8.
         """
+        check_images(images)
         drawn = self.reconstruct(images)
         return self.compare(images, drawn, self.encode(images), self.encode(drawn))
 
@@ -189,12 +195,16 @@ def calibrate(benign: Float[Tensor, " N"], false_positives: float = 0.05) -> flo
         benign: scores of pictures that nobody attacked and that the training has not seen.
         false_positives: α, the share.
     Raises:
-        ValueError: too few scores for so small a rate.
+        ValueError: too few scores for so small a rate, or one that is not finite.
     """
+    benign = torch.as_tensor(benign)
+    check_finite("Calibration scores", benign)
+    if not 0 < false_positives < 1:
+        raise ValueError(f"A rate of false positives lies between 0 and 1, got {false_positives}.")
     # A little less, because 55.000000000000004 means 55.
     rank = math.ceil((len(benign) + 1) * (1 - false_positives) - 1e-9)
     if not 1 <= rank <= len(benign):
-        least = math.ceil(1 / max(false_positives, 1e-9)) - 1
+        least = math.ceil(1 / false_positives) - 1
         raise ValueError(
             f"{len(benign)} calibration scores cannot fix a rate of {false_positives}: "
             f"take at least {least}."
@@ -204,9 +214,15 @@ def calibrate(benign: Float[Tensor, " N"], false_positives: float = 0.05) -> flo
 
 def flagged(scores: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
     """Which pictures each score calls attacked."""
-    return {name: scores[name] > threshold for name, threshold in thresholds.items()}
+    calls = {}
+    for name, threshold in thresholds.items():
+        if scores[name].isnan().any() or math.isnan(threshold):
+            raise ValueError(f"The scores {name} or their threshold are not numbers (NaN).")
+        calls[name] = scores[name] > threshold
+    return calls
 
 
+@standard_torch()
 def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -> Detector:
     """The detector with its trained autoencoder and identity classifier.
 

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from trimesh.exchange.gltf import export_glb
 from trimesh.exchange.obj import export_obj
 from trimesh.exchange.ply import export_ply
 
 from mofa_lib.artifacts import write_bytes
+from mofa_lib.inputs import as_colours, check_finite, takes_arrays
 from mofa_lib.lighting import decode_srgb
 from mofa_lib.mesh import vertex_normals
 
@@ -19,11 +20,12 @@ SUFFIXES = (".glb", ".obj", ".ply")
 MATERIAL = {"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 0.8}}
 
 
+@takes_arrays
 def export_head(
     path: str | Path,
     vertices: Float[Tensor, "V 3"],
     triangles: Int[Tensor, "F 3"],
-    colours: Float[Tensor, "V 3"],
+    colours: Float[Tensor, "V 3"] | UInt8[Tensor, "V 3"],
 ) -> None:
     """Write a head; the suffix of the path decides the format.
 
@@ -44,10 +46,11 @@ def export_head(
         path: ends in .glb, .obj or .ply.
         vertices: mm.
         triangles: counter-clockwise seen from outside.
-        colours: RGB as on the screen (sRGB-encoded), like the models' albedo; clamped to [0, 1].
+        colours: RGB as on the screen (sRGB-encoded), like the models' albedo; clamped to [0, 1]. Or
+            8-bit.
     Raises:
         ValueError: the path ends in something else, or vertices, triangles and colours do not fit
-            each other.
+            each other, or are not finite.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -59,7 +62,7 @@ def export_head(
 
     points = vertices.detach().cpu()
     corners = triangles.detach().cpu()
-    rgb = colours.clamp(0, 1).detach().cpu().numpy()
+    rgb = as_colours(colours).clamp(0, 1).numpy()
     mesh = trimesh.Trimesh(
         points.numpy().astype(np.float64),
         corners.numpy(),
@@ -90,6 +93,9 @@ def _check(vertices: Tensor, triangles: Tensor, colours: Tensor) -> None:
             "A head is vertices (V, 3), triangles (F, 3) and colours (V, 3), got {}, {} and {}; "
             "take one head of a batch, as in vertices[0].".format(*shapes)
         )
+    if not len(vertices):
+        raise ValueError("A head needs at least one vertex.")
+    check_finite("A head's vertices", vertices)
     last = len(vertices) - 1
     if len(triangles) and not 0 <= int(triangles.min()) <= int(triangles.max()) <= last:
         raise ValueError(

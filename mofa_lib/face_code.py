@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mofa_lib.displays import counted, html_table, norms
+from mofa_lib.inputs import Indices, rows, takes_arrays, whole
 from mofa_lib.morphable import MorphableModel
 
 GROUPS = ("shape", "expression", "appearance", "rotation", "translation", "illumination")
@@ -57,6 +58,7 @@ class FaceCode:
     illumination: Float[Tensor, "B 27"]
 
     @classmethod
+    @takes_arrays
     def from_vector(cls, z: Float[Tensor, "B N"], model: MorphableModel) -> "FaceCode":
         """Cut a batch of vectors into named parts.
 
@@ -70,12 +72,14 @@ class FaceCode:
                 f"A code for {model!r} is a batch of vectors of length {length}, "
                 f"got {tuple(z.shape)}."
             )
+        z = z.to(model.mean_shape.dtype)
         parts = dict(zip(GROUPS, z.split(sizes, 1), strict=True))
         return cls(**parts)
 
     @classmethod
     def mean(cls, model: MorphableModel, batch: int = 1) -> "FaceCode":
         """z = 0: the mean face, frontal, at the camera's distance, in white ambient light."""
+        batch = whole("batch", batch, 0)
         zeros = model.mean_shape.new_zeros(batch, sum(group_sizes(model)))  # (B, N)
         return cls.from_vector(zeros, model)
 
@@ -88,14 +92,11 @@ class FaceCode:
         """All parts in order, one row a face."""
         return torch.cat(list(self.parts.values()), 1)
 
-    def __getitem__(self, index) -> "FaceCode":
+    def __getitem__(self, indices: Indices) -> "FaceCode":
         """The same parts for some faces of the batch; an integer keeps the batch axis."""
-        rows = index
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"There are {len(self)} faces; there is no face {index}.")
-            rows = slice(index, index + 1 or None)  # None: −1 is the last, and 0 would be none
-        return FaceCode(**{group: part[rows] for group, part in self.parts.items()})
+        if not isinstance(indices, slice):
+            indices = rows(indices, len(self)).to(self.shape.device)
+        return FaceCode(**{group: part[indices] for group, part in self.parts.items()})
 
     def __len__(self) -> int:
         return len(self.shape)
@@ -110,12 +111,12 @@ class FaceCode:
 
     def _repr_html_(self) -> str:
         """The groups: symbol, shape, and Euclidean norm, as a mean over the faces and its range."""
-        rows = []
+        lines = []
         for group, part in self.parts.items():
             norm = f"{norms(part)} {UNITS[group]}"
-            rows.append([group, SYMBOLS[group], str(tuple(part.shape)), norm])
+            lines.append([group, SYMBOLS[group], str(tuple(part.shape)), norm])
         caption = f"FaceCode: {counted(len(self), 'face')}"
-        return html_table(caption, rows, heads=("group", "symbol", "shape", "norm"))
+        return html_table(caption, lines, heads=("group", "symbol", "shape", "norm"))
 
 
 def group_sizes(model: MorphableModel) -> list[int]:

@@ -1,6 +1,6 @@
 """Faces to look at: rendered people with ground truth. Derived in chapter 6."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,12 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mofa_lib.inputs import Indices, place, rows, standard_torch, whole
 from mofa_lib.studio.session import SPLITS, PhotoSession
 
 
-@dataclass(frozen=True)
-class Face:
+class Face(NamedTuple):
     """One rendered picture and all that is true about it.
+
+    A `DataLoader` of torch makes batches of them, with all fields.
 
     Attributes:
         image: RGB in [0, 1], on the 8-bit grid.
@@ -57,6 +59,7 @@ class RenderedFaces(Dataset):
         landmarks: (N, 68, 2), pixels.
     """
 
+    @standard_torch()
     def __init__(
         self,
         split: str,
@@ -68,17 +71,15 @@ class RenderedFaces(Dataset):
     ):
         if split not in SPLITS:
             raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
-        if count < 1 or size < 8 or per_identity < 1 or seed < 0:
-            raise ValueError(
-                "RenderedFaces needs count ≥ 1, size ≥ 8, per_identity ≥ 1 and seed ≥ 0, "
-                f"got {count}, {size}, {per_identity} and {seed}."
-            )
-        self.seed = seed
-        self.size = size
-        self.per_identity = per_identity
-        self.identities: Int[Tensor, " N"] = torch.arange(count) // per_identity
+        count = whole("count", count, 1)
+        self.seed = whole("seed", seed, 0)
+        self.size = whole("size", size, 8)
+        self.per_identity = whole("per_identity", per_identity, 1)
+        self.identities: Int[Tensor, " N"] = torch.arange(count) // self.per_identity
 
-        self._session = PhotoSession(split, count, seed, size, per_identity, plain)
+        self._session = PhotoSession(
+            split, count, self.seed, self.size, self.per_identity, bool(plain)
+        )
         self._session.complete()
         arrays = self._session.cache.open()
         self.images = torch.from_numpy(arrays["images"])  # (N, 3, H, W), uint8
@@ -88,29 +89,29 @@ class RenderedFaces(Dataset):
     def __len__(self) -> int:
         return len(self.identities)
 
+    @standard_torch()
     def __getitem__(self, index: int) -> Face:
-        if not 0 <= index < len(self):
-            raise IndexError(f"There are {len(self)} faces; there is no face {index}.")
+        index = place(index, len(self))
         studio = self._session.studio
         person = self._session.person(index // self.per_identity)
         shot = studio.shot(self._session.rng(index))
         return Face(
             image=self.batch([index])[0],
             identity=int(self.identities[index]),
-            landmarks=self.landmarks[index],
+            landmarks=self.landmarks[index].clone(),
             skin=self.skin([index])[0],
             vertices=studio.face(person, shot)[studio.shapes.model_vertices],
             illumination=studio.light(person, shot, self.size),
             attributes=studio.attributes(person, shot),
         )
 
-    def batch(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B 3 H W"]:
+    def batch(self, indices: Indices) -> Float[Tensor, "B 3 H W"]:
         """The pictures with these indices as floats in [0, 1]."""
-        return self.images[indices].float() / 255
+        return self.images[rows(indices, len(self))].float() / 255
 
-    def skin(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B H W"]:
+    def skin(self, indices: Indices) -> Float[Tensor, "B H W"]:
         """1 where a picture shows the bare face: where a face model has something to explain."""
-        return self._skin[indices].float()
+        return self._skin[rows(indices, len(self))].float()
 
     def pairs(self, count: int) -> tuple[Tensor, Tensor]:
         """Originals, and as many targets that show other people; no pair comes twice.
@@ -122,6 +123,7 @@ class RenderedFaces(Dataset):
         Raises:
             ValueError: the pictures do not make as many pairs.
         """
+        count = whole("count", count, 1)
         people = self.identities.numpy()
         possible = len(self) ** 2 - int(np.square(np.bincount(people)).sum())
         if not possible:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mofa_lib.inputs import Indices
+
 # Left is left in the image.
 JAW = slice(0, 17)
 LEFT_EYE = slice(36, 42)
@@ -54,9 +56,9 @@ class Faces(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B 3 H W"]: ...
+    def batch(self, indices: Indices) -> Float[Tensor, "B 3 H W"]: ...
 
-    def skin(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B H W"]: ...
+    def skin(self, indices: Indices) -> Float[Tensor, "B H W"]: ...
 
 
 def check_images(images: Tensor, size: int | None = None) -> None:
@@ -72,13 +74,7 @@ def check_images(images: Tensor, size: int | None = None) -> None:
     if torch.compiler.is_exporting():  # a graph cannot refuse
         return
 
-    if not isinstance(images, Tensor) or not images.is_floating_point():
-        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(
-            f"Images must be a floating-point tensor in [0, 1], got {kind}; "
-            "divide 8-bit values by 255."
-        )
-
+    check_floats(images)
     fits = images.ndim == 4 and images.shape[1] == 3
     if fits and size is not None:
         fits = tuple(images.shape[2:]) == (size, size)
@@ -94,6 +90,24 @@ def check_images(images: Tensor, size: int | None = None) -> None:
     low, high = (float(value) for value in images.detach().aminmax())
     if not (low >= -1e-4 and high <= 1 + 1e-4):  # also catches NaN
         raise ValueError(f"Images must lie in [0, 1], got values from {low:.3g} to {high:.3g}.")
+
+
+def check_floats(images: Tensor) -> None:
+    """Refuse what is no floating-point tensor: in 8 bits differences of pictures wrap around.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            f"Images must be a floating-point tensor in [0, 1], got {type(images).__name__}; "
+            "torch.from_numpy makes one of an array, torch.stack of a list, align_photo of a file."
+        )
+    if not images.is_floating_point():
+        raise TypeError(
+            f"Images must be a floating-point tensor in [0, 1], got {images.dtype}; "
+            "divide 8-bit values by 255."
+        )
 
 
 @torch.no_grad()

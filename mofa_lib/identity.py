@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mofa_lib.backbones import backbone, normalized
 from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
+from mofa_lib.inputs import standard_torch
 from mofa_lib.profiles import Profile, profile
 from mofa_lib.weights import Weights, load_weights, with_weights
 
@@ -82,7 +83,7 @@ class ImageTrunk(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256"]:
         check_images(images, self.size)
-        features = self.backbone(normalized(images))  # (B, F)
+        features = self.backbone(normalized(images, self.embed.weight.dtype))  # (B, F)
         return self.embed(features).float()
 
 
@@ -112,6 +113,7 @@ def verification_pairs(
     return similar[same & above], similar[~same & above]
 
 
+@standard_torch()
 def load_identity(name: str | Profile = "cpu", on: str = "codes") -> IdentityClassifier:
     """A trained identity classifier, in eval mode.
 

@@ -4,14 +4,9 @@ Each gives the tensors of a `MorphableModel` by the file's own formula, in milli
 in [0, 1], with 0-based triangles. `model_files` finds out which reader is due, and does the rest.
 In all of these files x runs to the viewer's right, y up and z toward the viewer, as in the book.
 
-FLAME comes as `generic_model.pkl`. Opening a pickle runs whatever its author put inside, so it is
-never opened here. Convert it once, in a container without network and without your files (where
-`pip install chumpy` comes first):
-
-    import numpy, pickle
-    flame = pickle.load(open("generic_model.pkl", "rb"), encoding="latin1")
-    keys = "v_template", "shapedirs", "f"
-    numpy.savez("flame.npz", **{key: numpy.array(flame[key], dtype="float64") for key in keys})
+FLAME comes as a pickle, `generic_model.pkl` or `flame2023.pkl`. It is read as it is, by
+`flame_pickle`, which runs nothing of it; an .npz file with the arrays `v_template`, `shapedirs` and
+`f` does as well.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+
+from mofa_lib.flame_pickle import read_pickle
 
 # The columns that are kept: the paper's 80, 64 and 80.
 SHAPE, EXPRESSION, APPEARANCE = 80, 64, 80
@@ -133,10 +130,7 @@ def read_basel_h5(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_flame(path: Path) -> dict[str, np.ndarray]:
-    """FLAME in its neutral pose from an .npz file, made as the module shows.
-
-    The formula is v_template + shapedirs · coefficients, in metres. FLAME has no colours: the
-    appearance is one constant, with no parameters.
+    """FLAME in its neutral pose from an .npz file.
 
     Raises:
         ValueError: the file is damaged, or holds something else.
@@ -144,19 +138,35 @@ def read_flame(path: Path) -> dict[str, np.ndarray]:
     with _reading(path):
         file = np.load(path, allow_pickle=False)
     with file:
-        arrays = _Arrays(path, file)
-        mean = arrays.numbers("v_template", None, 3)
-        vertices = len(mean)
-        directions = arrays.numbers("shapedirs", vertices, 3, None)  # (V, 3, any)
-        identity, expression = directions[..., :FLAME_IDENTITY], directions[..., FLAME_IDENTITY:]
-        return {
-            "mean_shape": mean * 1000,
-            "shape_basis": identity[..., :SHAPE] * 1000,
-            "expression_basis": expression[..., :EXPRESSION] * 1000,
-            "mean_appearance": np.full((vertices, 3), FLAME_ALBEDO, np.float32),
-            "appearance_basis": _no_columns(vertices),
-            "faces": arrays.triangles("f", vertices, first=0),
-        }
+        return _flame(_Arrays(path, file))
+
+
+def read_flame_pickle(path: Path) -> dict[str, np.ndarray]:
+    """FLAME in its neutral pose from the pickle that its makers give out.
+
+    Raises:
+        ValueError: the file is damaged, or holds something else.
+    """
+    return _flame(_Arrays(path, read_pickle(path)))
+
+
+def _flame(arrays: "_Arrays") -> dict[str, np.ndarray]:
+    """v_template + shapedirs · coefficients, in metres.
+
+    FLAME has no colours: the appearance is one constant, with no parameters.
+    """
+    mean = arrays.numbers("v_template", None, 3)
+    vertices = len(mean)
+    directions = arrays.numbers("shapedirs", vertices, 3, None)  # (V, 3, any)
+    identity, expression = directions[..., :FLAME_IDENTITY], directions[..., FLAME_IDENTITY:]
+    return {
+        "mean_shape": mean * 1000,
+        "shape_basis": identity[..., :SHAPE] * 1000,
+        "expression_basis": expression[..., :EXPRESSION] * 1000,
+        "mean_appearance": np.full((vertices, 3), FLAME_ALBEDO, np.float32),
+        "appearance_basis": _no_columns(vertices),
+        "faces": arrays.triangles("f", vertices, first=0),
+    }
 
 
 def _no_columns(vertices: int) -> np.ndarray:

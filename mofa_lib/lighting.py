@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mofa_lib.inputs import standard_torch, takes_arrays, whole
+
 # Factors that make the harmonics orthonormal over the sphere.
 _C0 = math.sqrt(1 / (4 * math.pi))
 _C1 = math.sqrt(3 / (4 * math.pi))
@@ -19,6 +21,7 @@ _C20 = math.sqrt(5 / (16 * math.pi))
 _C22 = math.sqrt(15 / (16 * math.pi))
 
 
+@takes_arrays
 def spherical_harmonics(normals: Float[Tensor, "... 3"]) -> Float[Tensor, "... 9"]:
     """The real spherical harmonics up to degree 2 at unit directions.
 
@@ -41,6 +44,7 @@ def spherical_harmonics(normals: Float[Tensor, "... 3"]) -> Float[Tensor, "... 9
     return torch.stack(harmonics).movedim(0, -1)  # (..., 9)
 
 
+@takes_arrays
 def irradiance(
     normals: Float[Tensor, "B V 3"], illumination: Float[Tensor, "B 3 9"]
 ) -> Float[Tensor, "B V 3"]:
@@ -78,9 +82,10 @@ def project_irradiance(light: Callable[[Tensor], Tensor]) -> Float[Tensor, "B 3 
     return (to_coefficients @ (light(normals) - 1)).mT  # (B, 3, 9)
 
 
+@standard_torch()
 def sphere_points(count: int) -> Float[Tensor, "N 3"]:
     """Unit vectors spread evenly over the sphere, on a spiral."""
-    k = torch.arange(count) + 0.5  # (N,)
+    k = torch.arange(whole("count", count, 1)) + 0.5  # (N,)
     turn = math.pi * (1 + math.sqrt(5)) * k  # by the golden angle from one to the next
     z = 1 - 2 * k / count  # equal steps of height cut off equal areas
     across = (1 - z * z).sqrt()

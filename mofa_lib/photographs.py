@@ -1,23 +1,26 @@
 """Photographs in place of rendered faces: CelebA, and a folder of one's own. Derived in chapter 6.
 
 They are used like `RenderedFaces`, less the truth that nobody knows: `len`, `identities`,
-`landmarks`, `batch`, `skin`.
+`landmarks`, `batch`, `skin`, and a `Photo` for each index.
 """
 
-import csv
 from collections.abc import Callable
 from itertools import compress, product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.utils.data import Dataset
 from torchvision import datasets
 
 from mofa_lib.alignment import align_photo, align_points
 from mofa_lib.faces import mirrored
+from mofa_lib.inputs import Indices, place, rows, whole
+from mofa_lib.photo_files import as_rgb, open_photo, read_points
 
 # Our splits in CelebA's own three.
 PARTITIONS = {"train": 0, "validation": 1, "calibration": 1, "test": 2}
@@ -38,7 +41,21 @@ CUT_SIDE = 256
 LOOKS = (1.5, 2.0, 2.5, 3.0, 4.0)
 
 
-class AlignedPhotos:
+class Photo(NamedTuple):
+    """One aligned photograph.
+
+    Attributes:
+        image: RGB in [0, 1], on the 8-bit grid.
+        identity: number of the person.
+        landmarks: the five points, pixels.
+    """
+
+    image: Float[Tensor, "3 H W"]
+    identity: int
+    landmarks: Float[Tensor, "5 2"]
+
+
+class AlignedPhotos(Dataset):
     """Photographs whose five points are known; each is read and aligned when it is asked for."""
 
     def __init__(
@@ -48,8 +65,6 @@ class AlignedPhotos:
         identities: Int[Tensor, " N"],
         size: int,
     ):
-        if size < 8:
-            raise ValueError(f"Aligned photographs need size ≥ 8, got {size}.")
         if not points[:, 0, 0].mean() < points[:, 1, 0].mean():
             raise ValueError(
                 "Left and right are exchanged: "
@@ -57,26 +72,34 @@ class AlignedPhotos:
             )
         self.files = files
         self.identities = identities
-        self.size = size
-        self.landmarks = align_points(points, size)  # (N, 5, 2), in the aligned pictures
+        self.size = whole("size", size, 8)
+        self.landmarks = align_points(points, self.size)  # (N, 5, 2), in the aligned pictures
         self._points = points  # (N, 5, 2), in the photographs
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def batch(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B 3 H W"]:
+    def __getitem__(self, index: int) -> Photo:
+        number = place(index, len(self))
+        return Photo(
+            image=self.batch(number)[0],
+            identity=int(self.identities[number]),
+            landmarks=self.landmarks[number].clone(),
+        )
+
+    def batch(self, indices: Indices) -> Float[Tensor, "B 3 H W"]:
         """The aligned pictures with these indices, in [0, 1] on the 8-bit grid."""
-        numbers = torch.arange(len(self))[indices].tolist()
-        pictures = torch.empty(len(numbers), 3, self.size, self.size)
-        for place, number in enumerate(numbers):
-            photo = _open(self.files[number])
-            pictures[place] = align_photo(photo, self._points[number], self.size)
+        numbers = rows(indices, len(self)).tolist()
+        pictures = torch.empty(len(numbers), 3, self.size, self.size, dtype=torch.float32)
+        for turn, number in enumerate(numbers):
+            photo = open_photo(self.files[number])
+            pictures[turn] = align_photo(photo, self._points[number], self.size)
         return pictures
 
-    def skin(self, indices: list[int] | Tensor | slice) -> Float[Tensor, "B H W"]:
+    def skin(self, indices: Indices) -> Float[Tensor, "B H W"]:
         """All ones: nobody knows where a photograph shows the bare face."""
-        count = len(torch.arange(len(self))[indices])
-        return torch.ones(count, self.size, self.size)
+        count = len(rows(indices, len(self)))
+        return torch.ones(count, self.size, self.size, dtype=torch.float32)
 
 
 class CelebA(AlignedPhotos):
@@ -165,7 +188,7 @@ class PhotoFolder(AlignedPhotos):
         if points is None and not table.exists():
             five = torch.stack([_find_in(file) for file in files])
         else:
-            five = _read_points(table, [file.name for file in files])
+            five = read_points(table, files)
         super().__init__(files, five, torch.arange(len(files)), size)
 
 
@@ -187,7 +210,7 @@ def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
             f'Finding faces needs an extra ({error}): pip install "mofa_lib[photos]".'
         ) from None
 
-    photo = ImageOps.exif_transpose(photo).convert("RGB")
+    photo = as_rgb(photo)
     scale = PHOTO_SIDE / max(photo.size)
     whole = photo.resize([max(1, round(scale * side)) for side in photo.size])
     faces = detect_faces(np.array(whole))
@@ -238,22 +261,12 @@ def _points_of(face: object) -> Float[Tensor, "5 2"]:
     return torch.tensor([[point.x + 0.5, point.y + 0.5] for point in face.landmarks])
 
 
-def _open(file: Path) -> Image.Image:
-    """The photograph, read to its end."""
-    try:
-        with Image.open(file) as photo:
-            photo.load()  # all of it: a file that ends too early is noticed here
-            return photo
-    except (OSError, SyntaxError, ValueError):
-        raise ValueError(f"The photograph {file} is missing or damaged; copy it anew.") from None
-
-
 def _is_photo(file: Path) -> bool:
     return file.suffix.lower() in PHOTO_TYPES and not file.name.startswith(".")
 
 
 def _find_in(file: Path) -> Float[Tensor, "5 2"]:
-    photo = _open(file)
+    photo = open_photo(file)
     try:
         return find_five_points(photo)
     except ValueError:
@@ -277,38 +290,3 @@ def _members(
         half = people[members].unique()[first::2]
         members &= torch.isin(people, half)
     return members
-
-
-def _read_points(table: Path, names: list[str]) -> Float[Tensor, "N 5 2"]:
-    """The five points of the named photographs, from the table that `PhotoFolder` describes."""
-    if not table.is_file():
-        raise FileNotFoundError(f"There is no table {table}.")
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as lines:
-        rows = [row for row in csv.reader(lines) if row]
-    if rows and rows[0][0] == "file":  # the names of the columns
-        rows = rows[1:]
-
-    points: dict[str, Tensor] = {}
-    for name, *numbers in rows:
-        if len(numbers) != 10:
-            raise ValueError(
-                f"{table} needs 11 columns, a file and x, y of five points; "
-                f"a row has {1 + len(numbers)}."
-            )
-        if name not in names or name in points:
-            raise ValueError(
-                f"{table} must have one row for each photograph; remove that of {name!r}."
-            )
-        try:
-            points[name] = torch.tensor([float(number) for number in numbers]).view(5, 2)
-        except ValueError:
-            points[name] = torch.full((5, 2), torch.nan)
-        if not points[name].isfinite().all():
-            raise ValueError(f"{table}: the points of {name} must be numbers.")
-
-    missing = [name for name in names if name not in points]
-    if missing:
-        raise ValueError(
-            f"{table} must have one row for each photograph; add one for {missing[0]!r}."
-        )
-    return torch.stack([points[name] for name in names])

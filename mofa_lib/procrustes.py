@@ -4,14 +4,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mofa_lib.inputs import check_finite, takes_arrays
 
+
+@takes_arrays
 def rigid_alignment(
     source: Float[Tensor, "N 3"], target: Float[Tensor, "N 3"]
 ) -> tuple[Float[Tensor, "3 3"], Float[Tensor, "3"]]:
     """Rotation R and translation t with R·source + t nearest to target in the least-squares sense.
 
+    Raises:
+        ValueError: a point is not finite.
     Source: Kabsch 1976; derived in chapter 3.
     """
+    check_finite("Points to align", torch.cat([source, target]))
     a, b = source.mean(0), target.mean(0)  # (3,) each
     covariance = (target - b).T.double() @ (source - a).double()  # (3, 3)
     u, _, vt = torch.linalg.svd(covariance)
@@ -23,6 +29,7 @@ def rigid_alignment(
     return rotation, b - rotation @ a
 
 
+@takes_arrays
 def best_scale(source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Float[Tensor, ""]:
     """The factor that brings centred points, already turned, nearest to others.
 
@@ -31,6 +38,7 @@ def best_scale(source: Float[Tensor, "N D"], target: Float[Tensor, "N D"]) -> Fl
     return (source * target).sum() / (source * source).sum()
 
 
+@takes_arrays
 def similarity(
     source: Float[Tensor, "N 2"], target: Float[Tensor, "N 2"]
 ) -> tuple[Float[Tensor, "2 2"], Float[Tensor, "2"]]:

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mofa_lib.inputs import takes_arrays, whole
+
 _NOTHING = torch.iinfo(torch.int64).max  # in the buffer: no triangle here
 _INDEX = (1 << 32) - 1  # the lower half of a key in the buffer
 # 16 roundings of float32, times the area of the box: no edge function there is further off.
@@ -43,6 +45,7 @@ class Fragments:
     depth: Float[Tensor, "B H W"]
 
 
+@takes_arrays
 def rasterize(
     screen: Float[Tensor, "B V 3"],
     faces: Int[Tensor, "F 3"],
@@ -82,7 +85,7 @@ def rasterize(
     if screen.ndim != 3 or screen.shape[-1] != 3 or faces.ndim != 2 or faces.shape[-1] != 3:
         shapes = f"{tuple(screen.shape)} and {tuple(faces.shape)}"
         raise ValueError(f"rasterize needs screen (B, V, 3) and faces (F, 3), got {shapes}.")
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size if isinstance(size, tuple) else 2 * [whole("size", size, 1)]
     planes = screen.movedim(-1, 0).contiguous()  # (3, B, V): x, y, depth
     triangles = faces.T.contiguous()  # (3, F)
     face = _visibility(planes.detach(), triangles, height, width, cull_backfaces)  # (B, H, W)
@@ -109,6 +112,7 @@ def rasterize(
     )
 
 
+@takes_arrays
 def interpolate(
     fragments: Fragments, faces: Int[Tensor, "F 3"], values: Float[Tensor, "B V C"]
 ) -> Float[Tensor, "B H W C"]:
@@ -120,10 +124,7 @@ def interpolate(
 
     planes = values.movedim(-1, 0).reshape(channels, -1)  # (C, B·V)
     at_corners = planes.index_select(1, corners.view(-1)).view(channels, 3, -1)  # (C, 3, P)
-    mixed = []
-    for channel in at_corners.unbind():
-        a, b, c = channel.unbind()
-        mixed.append(u * a + v * b + w * c)
+    mixed = [u * a + v * b + w * c for a, b, c in at_corners]
 
     canvas = values.new_zeros(channels, face.numel())  # (C, B·H·W)
     canvas.index_copy_(1, pixels, torch.stack(mixed))
@@ -183,7 +184,7 @@ def _visibility(
     device, (_, batch, vertices) = triangles.device, planes.shape
     # A vertex behind the camera has no place: its triangles fail every comparison in the sieve.
     screen = planes[:2].masked_fill(planes[2] <= 0, torch.nan)  # (2, B, V)
-    planes = torch.cat([screen, planes[2:]]).view(-1, vertices)  # (3·B, V)
+    planes = torch.cat([screen, planes[2:]]).view(3 * batch, vertices)  # (3·B, V)
 
     number = torch.arange(triangles.shape[1], device=device)  # (F,)
     if not cull_backfaces:
@@ -193,8 +194,8 @@ def _visibility(
 
     # Tiles may stick out of the picture to the right and below: the buffer has a margin.
     buffer = torch.full((batch, height + 1, width + 1), _NOTHING, device=device)
-    starts = torch.arange(batch, device=device)[:, None] * buffer[0].numel()  # (B, 1): its images
-    chunk = max(1, _CHUNK // batch)
+    starts = torch.arange(batch, device=device)[:, None] * buffer.stride(0)  # (B, 1): its images
+    chunk = max(1, _CHUNK // max(1, batch))
     for corners, numbers in zip(triangles.split(chunk, 1), number.split(chunk), strict=True):
         # First the sieve, in the precision given: M pairs of a triangle, 0 … N − 1, and a pixel.
         a, b, c = (planes.index_select(1, corner).view(3, -1) for corner in corners)  # (3, N) each

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mofa_lib.camera import Camera, pose
 from mofa_lib.displays import counted, html_table, strips
 from mofa_lib.face_code import FaceCode
+from mofa_lib.inputs import check_finite, whole
 from mofa_lib.lighting import irradiance
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel
@@ -72,10 +73,8 @@ class FaceRenderer(nn.Module):
 
     def __init__(self, model: MorphableModel, size: int = 112, camera: Camera | None = None):
         super().__init__()
-        if size < 1:
-            raise ValueError(f"A picture needs at least one pixel a side, got size={size}.")
         self.model = model
-        self.size = size
+        self.size = whole("size", size, 1)
         self.camera = camera or Camera()
 
     def surface(self, code: FaceCode) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B V 3"]]:
@@ -85,6 +84,7 @@ class FaceRenderer(nn.Module):
             Vertices in mm, and colours in linear RGB, not clamped.
         """
         model = self.model
+        code = FaceCode.from_vector(code.to_vector(), model)  # of one precision, and of its lengths
         heads = model.vertices(code.shape, code.expression)  # (B, V, 3)
         vertices = pose(heads, code.rotation, code.translation)  # (B, V, 3)
         normals = vertex_normals(vertices, model.faces)  # (B, V, 3)
@@ -92,8 +92,13 @@ class FaceRenderer(nn.Module):
         return vertices, model.appearance(code.appearance) * light
 
     def forward(self, code: FaceCode) -> Rendering:
-        """Draw a batch of codes."""
+        """Draw a batch of codes.
+
+        Raises:
+            ValueError: a code is not finite, or belongs to another model.
+        """
         model = self.model
+        check_finite("Codes to draw", code.to_vector())
         vertices, colours = self.surface(code)  # both (B, V, 3)
         screen = self.camera.project(vertices, self.size)  # (B, V, 3): x, y in pixels, depth in mm
         fragments = rasterize(screen, model.faces, self.size)

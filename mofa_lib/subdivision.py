@@ -23,7 +23,7 @@ def subdivided(model: MorphableModel) -> MorphableModel:
     Source: Dyn, Levin and Gregory 1990; derived in chapter 3.
     """
     weights, triangles = butterfly(model.faces.numpy(), len(model.mean_shape))
-    tensors = {"faces": torch.from_numpy(triangles), "landmarks": model.landmarks}
+    tensors = {"faces": torch.from_numpy(triangles), "landmarks": model.landmarks.clone()}
     for key in TENSORS:
         if key not in tensors:
             tensors[key] = _interpolated(weights, getattr(model, key))

@@ -5,7 +5,10 @@ Each maker gives what a file holds, by the names, shapes, types and units of the
 `save_…` writes it.
 """
 
+import pickle
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -165,4 +168,39 @@ def save_h5(path: Path, content: dict) -> Path:
 def save_npz(path: Path, content: dict) -> Path:
     with path.open("wb") as file:
         np.savez(file, **content)
+    return path
+
+
+def save_flame(path: Path, content: dict, protocol: int, wrapped: bool) -> Path:
+    """`generic_model.pkl`: arrays, a sparse matrix, and where `wrapped` objects of chumpy.
+
+    The package chumpy is there only while the file is written.
+    """
+
+    class Ch:
+        def __init__(self, x):
+            self.x, self._dirty_vars, self._itr, self.make_dense = x, set(), None, False
+
+        def __setstate__(self, state):
+            raise AssertionError("an object of chumpy came to life")
+
+    Ch.__module__, Ch.__qualname__ = "chumpy.ch", "Ch"
+    modules = {"chumpy": ModuleType("chumpy"), "chumpy.ch": ModuleType("chumpy.ch")}
+    modules["chumpy.ch"].Ch = Ch
+    everything = {
+        **content,
+        "weights": np.ones((len(content["v_template"]), 5)),
+        "J_regressor": scipy.sparse.csc_matrix(np.eye(5, len(content["v_template"]))),
+        "kintree_table": np.array([[2**32 - 1, 0], [0, 1]], "u4"),
+        "bs_style": "lbs",
+        "scale": np.float64(1.0),
+    }
+    if wrapped:
+        everything["shapedirs"] = Ch(content["shapedirs"])
+    sys.modules.update(modules)
+    try:
+        path.write_bytes(pickle.dumps(everything, protocol))
+    finally:
+        for name in modules:
+            del sys.modules[name]
     return path

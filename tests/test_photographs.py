@@ -277,9 +277,26 @@ def test_another_table(album, tmp_path_factory):
         ),
         (lambda p: p.update({"a.png": FACE * np.nan}), "the points of a.png must be numbers"),
         (
-            lambda p: p.update({name: five[[1, 0, 2, 4, 3]] for name, five in p.items()}),
-            "Left and right are exchanged",
+            lambda p: p.update({"b.JPG": p["b.JPG"][[1, 0, 2, 4, 3]]}),
+            "points of b.JPG have left and right exchanged",
         ),
+        (
+            lambda p: p.update({"b.JPG": p["b.JPG"][[1, 0, 2, 3, 4]]}),
+            "points of b.JPG have left and right exchanged",
+        ),
+        (
+            lambda p: p.update({"a.png": p["a.png"] / [400, 500]}),
+            "points of a.png seem to be shares of the picture: multiply them",
+        ),
+        (
+            lambda p: p.update({"a.png": p["a.png"] + [300, 0]}),
+            "points of a.png lie outside the picture, which has 400 × 500 pixels",
+        ),
+        (
+            lambda p: p.update({"c.webp": p["c.webp"] - [0, 300]}),
+            "points of c.webp lie outside the picture",
+        ),
+        (lambda p: p.update({"a.png": 0 * FACE + 70}), "points of a.png are all the same"),
         (lambda p: p.clear(), "one row for each photograph; add one for 'a.png'"),
     ],
 )
@@ -312,7 +329,7 @@ def test_a_folder_must_be_there_and_hold_photographs(tmp_path):
 def test_tiny_pictures_are_refused(album):
     folder, points = album
     write_table(folder / "points.csv", points)
-    with pytest.raises(ValueError, match="need size ≥ 8, got 4"):
+    with pytest.raises(ValueError, match="size ≥ 8 is needed, got 4"):
         PhotoFolder(folder, 4)
 
 

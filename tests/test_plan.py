@@ -22,9 +22,10 @@ PLAN = (
     {"subdivision"},
     {"licensed_models", "morphable", "workers"},
     {
-        "artifacts", "backbones", "camera", "displays", "faces", "lighting", "mesh", "processes",
-        "procrustes", "profiles", "raster",
+        "artifacts", "backbones", "camera", "displays", "faces", "flame_pickle", "lighting", "mesh",
+        "photo_files", "processes", "procrustes", "profiles", "raster",
     },
+    {"inputs"},
 )  # fmt: skip
 WINGS = {
     "attack": ({"latent"}, {"result"}, {"best", "distance", "gradient_sign", "precision"}),

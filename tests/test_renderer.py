@@ -251,7 +251,7 @@ def test_another_camera_is_used(tiny_model):
 
 
 def test_a_picture_has_pixels(tiny_model):
-    with pytest.raises(ValueError, match="at least one pixel a side, got size=0"):
+    with pytest.raises(ValueError, match="size ≥ 1 is needed, got 0"):
         FaceRenderer(tiny_model, 0)
 
 

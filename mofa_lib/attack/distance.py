@@ -45,10 +45,11 @@ class CodeDistance:
     Source: Teng 2021, Eq. 1; derived in chapter 7.
     """
 
+    @torch.inference_mode(False)  # gradients pass σ later
     def __init__(
         self, model: MorphableModel, weights: Mapping[str, float] = WEIGHTS, sigma: bool = True
     ):
-        if not weights or min(weights.values()) < 0:
+        if not weights or not all(weight >= 0 for weight in weights.values()):  # also NaN
             raise ValueError(f"Eq. 1 needs weights, none of them negative, got {dict(weights)}.")
         unknown = set(weights) - set(GROUPS)
         if unknown:

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mofa_lib.faces import check_images
+from mofa_lib.faces import check_floats, check_images
+from mofa_lib.inputs import whole
 
 
+@torch.inference_mode(False)  # also where its caller wants no gradients
 def pgd(
     loss: Callable[[Tensor], Float[Tensor, " B"]],
     images: Float[Tensor, "B 3 H W"],
@@ -37,18 +39,16 @@ def pgd(
             needs a generator.
     Raises:
         TypeError: the images are no floating-point tensor.
-        ValueError: ε is negative, there is no step, or the images are no batch of pictures.
+        ValueError: ε is outside [0, 1], there is no step, or the images are no batch of pictures.
     Source: Madry et al. 2018; derived in chapter 2.
     """
-    if epsilon < 0 or steps < 1:
-        raise ValueError(
-            f"ε must not be negative and there must be a step, got ε {epsilon} and {steps} steps."
-        )
+    check_epsilon(epsilon)
+    steps = whole("steps", steps, 1)
     check_images(images)
     if rate is None:
         rate = 2.5 * epsilon / steps
 
-    images = images.detach()
+    images = precise(images)
     low = (images - epsilon).clamp(min=0)
     high = (images + epsilon).clamp(max=1)
     attacked = images
@@ -86,7 +86,25 @@ def fgsm(
 
 def quantize(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
     """Round to the 256 grey levels that a saved picture has."""
+    check_floats(images)
     return (255 * images).round() / 255
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse an ε that is no share of the pixel values' range.
+
+    Raises:
+        ValueError: it is outside [0, 1].
+    """
+    if not 0 <= epsilon <= 1:  # also NaN
+        raise ValueError(
+            f"ε lies in [0, 1], as the pixel values do, got {epsilon}; 8 grey levels are 8 / 255."
+        )
+
+
+def precise(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """A copy in at least 32 bits, without a graph: in 16 an optimiser's steps come to nothing."""
+    return images.detach().to(torch.promote_types(images.dtype, torch.float32), copy=True)
 
 
 def random_signs(
@@ -101,5 +119,7 @@ def random_signs(
         epsilon: size of the change of each value, on the scale [0, 1].
         generator: on the CPU, so that a seed means the same signs on every device.
     """
+    check_epsilon(epsilon)
+    check_images(images)
     signs = 2 * torch.randint(0, 2, images.shape, generator=generator) - 1  # −1 or 1
     return (images + epsilon * signs.to(images)).clamp(0, 1)

@@ -12,11 +12,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mofa_lib.attack.best import Best
-from mofa_lib.attack.gradient_sign import quantize
+from mofa_lib.attack.gradient_sign import check_epsilon, precise, quantize
 from mofa_lib.attack.precision import PRECISIONS, Code, in_bfloat16, is_faster_in_bfloat16
 from mofa_lib.attack.result import Attacked
 from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
+from mofa_lib.inputs import whole
 
 READINGS = ("unit_cap", "literal", "clip_after")
 
@@ -104,16 +105,15 @@ class LatentAttack:
                 "A goal is asked for at every step, and bfloat16 is too coarse for the answer: "
                 "give one of the two."
             )
-        if epsilon < 0 or steps < 0 or rate <= 0 or batch < 1 or (cap is not None and cap <= 0):
+        if not (epsilon >= 0 and rate > 0 and (cap is None or cap > 0)):  # also NaN
             raise ValueError(
-                "ε and steps must not be negative, rate, cap and batch positive: "
-                f"{epsilon}, {steps}, {rate}, {cap}, {batch}."
+                f"ε must not be negative, rate and cap positive: {epsilon}, {rate}, {cap}."
             )
 
         self.encode = encode
         self.distance = distance
         self.epsilon = epsilon
-        self.steps = steps
+        self.steps = whole("steps", steps, 0)
         self.rate = rate
         if reading == "clip_after":
             # Adam's step on d is a step of ε · rate on the picture, of ε · rate / cap on u.
@@ -122,8 +122,9 @@ class LatentAttack:
         self.reading = reading
         self.penalty = penalty
         self.goal = goal
-        self.batch = batch
+        self.batch = whole("batch", batch, 1)
         self.precision = precision
+        check_epsilon(self.bound)
         self._has_warned = False
 
     @property
@@ -149,6 +150,8 @@ class LatentAttack:
         """
         check_images(images)
         _check_targets(images, targets)
+        with torch.inference_mode(False):  # a copy that gradients can pass
+            images = precise(images)
         own = str(images.dtype).removeprefix("torch.")
 
         if self.precision == "bfloat16":
@@ -168,7 +171,7 @@ class LatentAttack:
         self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
     ) -> Attacked:
         """Algorithm 1, one batch after the other."""
-        batches = images.detach().split(self.batch)
+        batches = images.split(self.batch)
         if targets is None:
             target_batches = [None] * len(batches)
         else:
@@ -177,8 +180,9 @@ class LatentAttack:
         bar = tqdm(batches, desc=name, unit="batch", disable=len(batches) < 2)
         results = []
         for batch, target_batch in zip(bar, target_batches, strict=True):
-            *_, (best, target) = self._iterates(batch, target_batch, precision)
-            results.append(self._attacked(batch, best, target, precision))
+            with torch.inference_mode(False):  # also where the caller wants no gradients
+                *_, (best, target) = self._iterates(batch, target_batch, precision)
+                results.append(self._attacked(batch, best, target, precision))
 
         return Attacked(
             images=torch.cat([result.images for result in results]),
@@ -204,10 +208,17 @@ class LatentAttack:
         """
         check_images(images)
         _check_targets(images, targets)
+        with torch.inference_mode(False):  # a copy that gradients can pass
+            images = precise(images)
         own = str(images.dtype).removeprefix("torch.")
         precision = "bfloat16" if self.precision == "bfloat16" else own
-        for best, target in self._iterates(images.detach(), targets, precision):
-            yield self._attacked(images, best, target, precision)
+        iterates = self._iterates(images, targets, precision)
+        for _ in range(self.steps + 1):
+            with torch.inference_mode(False):  # not while the caller looks at what it gets
+                found = next(iterates, None)
+            if found is None:  # content
+                return
+            yield self._attacked(images, *found, precision)
 
     def _iterates(
         self, images: Tensor, targets: Tensor | FaceCode | None, precision: str

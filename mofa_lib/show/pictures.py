@@ -1,5 +1,7 @@
 """Pictures of faces: grids, amplified perturbations, reconstructions over their pictures."""
 
+from collections.abc import Iterable, Mapping
+
 import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Float
@@ -9,6 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from mofa_lib.faces import check_floats, check_images
+from mofa_lib.inputs import as_colours, standard_torch, takes_arrays
 from mofa_lib.raster import interpolate, rasterize
 from mofa_lib.renderer import FaceRenderer, Rendering
 
@@ -45,17 +49,22 @@ def style() -> None:
 
 
 def grid(
-    rows: dict[str, Float[Tensor, "B 3 H W"]], columns: list[str] | None = None, width: float = 1.15
+    rows: Mapping[str, Iterable[Tensor]], columns: list[str] | None = None, width: float = 1.15
 ) -> Figure:
     """A table of pictures: one row for each name, one column for each picture of the batch.
 
     Args:
-        rows: label → pictures; values outside [0, 1] are clamped. A row may have fewer pictures
-            than another.
+        rows: label → pictures, also of 8 bits; values outside [0, 1] are clamped. A row may have
+            fewer pictures than another.
         columns: headings.
         width: of a picture, inches.
+    Raises:
+        ValueError: there is no picture, or what is given for one cannot be shown.
     """
-    count = max(len(images) for images in rows.values())
+    rows = {label: _pictures(label, images) for label, images in rows.items()}
+    count = max((len(images) for images in rows.values()), default=0)
+    if not count:
+        raise ValueError("A grid needs at least one picture.")
     margin = 1.1  # for the labels, inches
     heading = 0.22 if columns else 0.0  # inches
     wide = width * count + margin
@@ -70,7 +79,7 @@ def grid(
     for (label, images), row in zip(rows.items(), axes, strict=True):
         for image, axis in zip(images, row, strict=False):
             shrunk = image.shape[-1] > width * figure.dpi  # else its pixels may be seen
-            pixels = image.detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()  # (H, W, 3)
+            pixels = image.clamp(0, 1).permute(1, 2, 0).numpy()  # (H, W, 3)
             axis.imshow(pixels, interpolation="antialiased" if shrunk else "nearest")
         _write(row[0], -0.06, 0.5, label, ha="right", va="center")
     for text, axis in zip(columns or [], axes[0], strict=False):
@@ -78,25 +87,39 @@ def grid(
     return figure
 
 
+def _pictures(label: str, images: Iterable) -> list[Float[Tensor, "3 H W"]]:
+    """The pictures of a row, in colours between 0 and 1."""
+    pictures = [as_colours(image) for image in images]
+    for picture in pictures:
+        if picture.ndim != 3 or picture.shape[0] != 3:
+            raise ValueError(
+                f"The row {label!r} needs pictures (B, 3, H, W), got one of {tuple(picture.shape)}."
+            )
+    return pictures
+
+
 def _write(axis: Axes, x: float, y: float, text: str, **alignment: str) -> None:
     """A text beside a picture, at a place in shares of its width and height."""
     axis.text(x, y, text, transform=axis.transAxes, fontsize=8.5, **alignment)
 
 
+@takes_arrays
 def amplified(perturbation: Float[Tensor, "B 3 H W"], times: float) -> Float[Tensor, "B 3 H W"]:
     """A perturbation around mid-grey, so many times as strong; write the number beside it."""
+    check_floats(perturbation)
     return (0.5 + times * perturbation).clamp(0, 1)
 
 
+@standard_torch()
 def overlay(
-    images: Float[Tensor, "B 3 H W"], rendering: Rendering, renderer: FaceRenderer
+    images: Tensor, rendering: Rendering, renderer: FaceRenderer
 ) -> dict[str, Float[Tensor, "B 3 448 448"]]:
     """How well reconstructions fit their pictures, as rows of `grid`.
 
     ``show.grid(show.overlay(photos, mofa(photos), mofa.renderer))``
 
     Args:
-        images: what was reconstructed, RGB in [0, 1].
+        images: what was reconstructed, RGB in [0, 1], (B, 3, H, W).
         rendering: the reconstructions.
         renderer: what drew them; a MoFA has it as `renderer`.
     Returns:
@@ -104,6 +127,12 @@ def overlay(
             next on the mean face, with the 68 landmarks as dots; and the difference in colour, mean
             over RGB.
     """
+    images = as_colours(images)
+    check_images(images, renderer.size)
+    if len(images) != len(rendering.image):
+        raise ValueError(
+            f"Each picture needs its reconstruction, got {len(images)} and {len(rendering.image)}."
+        )
     images = _enlarged(images)  # (B, 3, 448, 448)
     faces = _enlarged(rendering.image.clamp(0, 1))  # (B, 3, 448, 448)
     mask = _enlarged(rendering.mask)  # (B, 1, 448, 448)

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from IPython.display import HTML
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mofa_lib.camera import Camera, pose
+from mofa_lib.inputs import as_colours, check_finite, standard_torch, takes_arrays
 from mofa_lib.lighting import irradiance
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel
@@ -69,10 +70,11 @@ class Slider:
     unit: str = ""
 
 
+@takes_arrays
 def head(
     vertices: Float[Tensor, "T V 3"],
     triangles: Int[Tensor, "F 3"],
-    colours: Float[Tensor, "T V 3"],
+    colours: Float[Tensor, "T V 3"] | UInt8[Tensor, "T V 3"],
     label: str,
     ends: tuple[str, str] = ("", ""),
     height: int = 380,
@@ -87,12 +89,19 @@ def head(
     Args:
         vertices: key frames, mm.
         triangles: vertex indices of each.
-        colours: RGB in [0, 1] for each key frame.
+        colours: RGB in [0, 1], or 8-bit, for each key frame.
         label: what the reader sees; also the alternative text.
         ends: what the slider's two ends mean.
         height: of the picture, pixels; the slider comes below.
         lit: whether the colours contain light already; else the viewer's lamps shine on them.
     """
+    colours = as_colours(colours)
+    check_finite("A head's vertices", vertices)
+    if vertices.shape != colours.shape or vertices.shape[2:] != (3,) or not len(vertices):
+        raise ValueError(
+            f"A head is key frames of vertices and of colours, (T, V, 3), got "
+            f"{tuple(vertices.shape)} and {tuple(colours.shape)}; one is given as vertices[None]."
+        )
     last = len(vertices) - 1
     blends = []
     if last:
@@ -135,10 +144,11 @@ def sliders(
         ValueError: the model has no such component.
     """
     wanted = {"shape": shape, "expression": expression, "appearance": appearance}
-    components = []
-    for group, numbers in wanted.items():
-        for number in numbers:
-            components.append(_component(model, group, number, reach))
+    components = [
+        _component(model, group, int(number), reach)
+        for group, numbers in wanted.items()
+        for number in numbers
+    ]
     return frame(
         model.mean_shape, model.faces, model.mean_appearance, components, label, height, lit=False
     )
@@ -158,8 +168,8 @@ def _component(model: MorphableModel, group: str, number: int, reach: float) -> 
     return Slider(
         name=name,
         ends=(name, ""),
-        low=-reach,
-        high=reach,
+        low=-float(reach),
+        high=float(reach),
         step=0.1,
         vertices=nothing if group == "appearance" else direction,
         colours=direction if group == "appearance" else nothing,
@@ -167,6 +177,7 @@ def _component(model: MorphableModel, group: str, number: int, reach: float) -> 
     )
 
 
+@standard_torch()
 def frame(
     vertices: Float[Tensor, "V 3"],
     triangles: Int[Tensor, "F 3"],
