@@ -39,8 +39,7 @@ def as_rgb(photo: Image.Image) -> Image.Image:
 
     Raises:
         TypeError: it is no PIL image.
-        ValueError: its numbers are of another range, its colours cannot be shown, or its EXIF
-            cannot be read.
+        ValueError: its grey levels are of another range, or its EXIF cannot be read.
     """
     if not isinstance(photo, Image.Image):
         kind = type(photo).__name__
@@ -49,12 +48,7 @@ def as_rgb(photo: Image.Image) -> Image.Image:
         photo = ImageOps.exif_transpose(photo)
     if photo.mode == "F" or photo.mode.startswith("I"):
         return _in_8_bits(np.asarray(photo)).convert("RGB")
-    try:
-        return photo.convert("RGB")
-    except ValueError:
-        raise ValueError(
-            f"Colours of the kind {photo.mode} cannot be shown; save the photograph as RGB."
-        ) from None
+    return photo.convert("RGB")
 
 
 def _in_8_bits(grey: np.ndarray) -> Image.Image:

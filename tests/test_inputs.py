@@ -332,7 +332,10 @@ NAN = float("nan")
         (lambda m, v: gaussian_noise(torch.zeros(1, 3, 8, 8), NAN, torch.Generator()), "α ≥ 0"),
         (lambda m, v: CodeDistance(m, {"shape": NAN}), "none of them negative"),
         (lambda m, v: Camera(focal=NAN), "a positive focal length and distance"),
-        (lambda m, v: align_photo(Image.new("RGB", (9, 9)), v[:5, :2], 8), "five different points"),
+        (
+            lambda m, v: align_photo(Image.new("RGB", (9, 9)), v[0, :10].view(5, 2), 8),
+            "five different points",
+        ),
     ],
 )
 def test_nan_is_named_where_it_comes_in(tiny_model, use, sentence):
@@ -431,7 +434,6 @@ def test_deep_grey_photographs_are_as_bright_as_flat_ones(kind, white):
         (squares("f4", 255), "grey levels go from 0 to 255, but should lie between 0 and 1"),
         (squares("f4", NAN), "grey levels go from"),
         (squares("i4", 1e6), "between 0 and 65535; save the photograph in 8 bits"),
-        (Image.new("LAB", (178, 218)), "Colours of the kind LAB cannot be shown"),
     ],
 )
 def test_photographs_of_unknown_depth_are_named(photo, sentence):

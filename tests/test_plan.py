@@ -28,7 +28,11 @@ PLAN = (
     {"inputs"},
 )  # fmt: skip
 WINGS = {
-    "attack": ({"latent"}, {"result"}, {"best", "distance", "gradient_sign", "precision"}),
+    "attack": (
+        {"latent"},
+        {"result", "targets"},
+        {"best", "distance", "gradient_sign", "precision"},
+    ),
     "show": ({"attack_panels", "explorer"}, {"flipbooks", "live", "pictures", "viewer"}),
     "studio": (
         {"build", "session"},

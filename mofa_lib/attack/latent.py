@@ -12,11 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mofa_lib.attack.best import Best
-from mofa_lib.attack.gradient_sign import check_epsilon, precise, quantize
+from mofa_lib.attack.gradient_sign import check_epsilon, quantize
 from mofa_lib.attack.precision import PRECISIONS, Code, in_bfloat16, is_faster_in_bfloat16
 from mofa_lib.attack.result import Attacked
+from mofa_lib.attack.targets import are_pictures, checked, split_targets
 from mofa_lib.face_code import FaceCode
-from mofa_lib.faces import check_images
 from mofa_lib.inputs import whole
 
 READINGS = ("unit_cap", "literal", "clip_after")
@@ -148,10 +148,7 @@ class LatentAttack:
             ValueError: they are no batch of pictures, or there are not as many targets, or of
                 another size.
         """
-        check_images(images)
-        _check_targets(images, targets)
-        with torch.inference_mode(False):  # a copy that gradients can pass
-            images = precise(images)
+        images = checked(images, targets)
         own = str(images.dtype).removeprefix("torch.")
 
         if self.precision == "bfloat16":
@@ -175,7 +172,7 @@ class LatentAttack:
         if targets is None:
             target_batches = [None] * len(batches)
         else:
-            target_batches = _split_targets(targets, self.batch)
+            target_batches = split_targets(targets, self.batch)
         name = f"attack, L∞ {255 * self.bound:.3g}/255"
         bar = tqdm(batches, desc=name, unit="batch", disable=len(batches) < 2)
         results = []
@@ -206,17 +203,14 @@ class LatentAttack:
         Raises:
             TypeError, ValueError: as the attack itself, when the first is taken.
         """
-        check_images(images)
-        _check_targets(images, targets)
-        with torch.inference_mode(False):  # a copy that gradients can pass
-            images = precise(images)
+        images = checked(images, targets)
         own = str(images.dtype).removeprefix("torch.")
         precision = "bfloat16" if self.precision == "bfloat16" else own
         iterates = self._iterates(images, targets, precision)
-        for _ in range(self.steps + 1):
+        while True:
             with torch.inference_mode(False):  # not while the caller looks at what it gets
                 found = next(iterates, None)
-            if found is None:  # content
+            if found is None:
                 return
             yield self._attacked(images, *found, precision)
 
@@ -274,7 +268,7 @@ class LatentAttack:
             noise = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(0))
             start = (2 * noise - 1).to(images).expand_as(images)
             return start, self.encode(images), -1
-        target = self.encode(targets) if _are_pictures(targets) else targets
+        target = self.encode(targets) if are_pictures(targets) else targets
         return torch.zeros_like(images), target, 1
 
     def _magnitude(self, u: Tensor) -> Float[Tensor, " B"]:
@@ -300,26 +294,3 @@ class LatentAttack:
                 "Does encode round, detach or saturate? Or are the pictures their own targets?",
                 stacklevel=5,  # the line that calls the attack
             )
-
-
-def _check_targets(images: Tensor, targets: Tensor | FaceCode | None) -> None:
-    """Refuse targets that do not belong to the pictures."""
-    if targets is None:
-        return
-    if _are_pictures(targets):
-        fits = targets.shape == images.shape
-        given = tuple(targets.shape)
-    else:
-        fits = len(targets) == len(images)
-        given = f"{len(targets)} codes"
-    if not fits:
-        raise ValueError(f"Each picture needs its target, got {tuple(images.shape)} and {given}.")
-
-
-def _split_targets(targets: Tensor | FaceCode, batch: int) -> list[Tensor | FaceCode]:
-    """Targets in the batches of their pictures; no targets are one empty batch."""
-    return [targets[first : first + batch] for first in range(0, len(targets) or 1, batch)]
-
-
-def _are_pictures(targets: Tensor | FaceCode) -> bool:
-    return isinstance(targets, Tensor) and targets.ndim == 4
