@@ -64,7 +64,7 @@ def save_result(
     name: str,
     *,
     claim: str,
-    chapter: str,
+    chapter: str = "",
     profile: str,
     seed: int,
     n: int,
@@ -72,6 +72,7 @@ def save_result(
     seconds: float,
     data: Mapping,
     switch: str = "live",
+    command: str = "",
 ) -> dict:
     """Write a result file with its provenance, and return what it says.
 
@@ -87,6 +88,7 @@ def save_result(
         seconds: what it took.
         data: the numbers.
         switch: the chapter's parameter that has them computed.
+        command: what computes them, where that is no chapter.
     """
     checksums: dict[str, str] = {}
     for what in weights:
@@ -94,7 +96,8 @@ def save_result(
 
     result = {
         "claim": claim,
-        "command": (
+        "command": command
+        or (
             f"papermill book/{chapter}.ipynb out.ipynb "
             f"-p {switch} True -p profile {profile} -p seed {seed}"
         ),

@@ -17,13 +17,13 @@ PLAN = (
         "attack", "autoencoder", "defence", "export", "face_data", "metrics", "notebooks",
         "photographs", "results",
     },
-    {"alignment", "renderer", "studio", "weights"},
+    {"alignment", "judges", "renderer", "studio", "weights"},
     {"face_code", "model_files"},
     {"subdivision"},
     {"licensed_models", "morphable", "workers"},
     {
-        "artifacts", "backbones", "camera", "displays", "faces", "flame_pickle", "lighting", "mesh",
-        "photo_files", "processes", "procrustes", "profiles", "raster",
+        "artifacts", "backbones", "camera", "displays", "faces", "flame_pickle", "lighting",
+        "likeness", "mesh", "photo_files", "processes", "procrustes", "profiles", "raster",
     },
     {"inputs"},
 )  # fmt: skip
@@ -33,6 +33,7 @@ WINGS = {
         {"result", "targets"},
         {"best", "distance", "gradient_sign", "precision"},
     ),
+    "judges": ({"build"}, {"judge"}, {"networks"}),
     "show": ({"attack_panels", "explorer"}, {"flipbooks", "live", "pictures", "viewer"}),
     "studio": (
         {"build", "session"},
