@@ -137,7 +137,7 @@ class Judge(nn.Module):
             )
 
         # Drawn as finely as the picture is, then averaged.
-        finer = max(1, round(scale))
+        finer = min(max(1, round(scale)), 16)
         middles = (torch.arange(side * finer).to(image) + 0.5) / finer
         grid = torch.stack(torch.meshgrid(middles, middles, indexing="xy"), 2)  # (S, S, 2)
         where = 2 * (grid @ turn.T + shift) / sides - 1  # [−1, 1] is the picture
