@@ -16,6 +16,11 @@ from mofa_lib.morphable import MorphableModel
 from mofa_lib.studio.heads import HeadShapes
 
 
+def pytest_collection_modifyitems(items):
+    """The notebooks first, which take longest: so two processes end at about the same time."""
+    items.sort(key=lambda item: item.path.stem != "test_notebooks")
+
+
 @pytest.fixture(scope="session")
 def model():
     return load_morphable_model()
