@@ -78,7 +78,7 @@ pdf: book  ## print the book, after building it: _build/book.pdf (in Chromium)
 	PYTHONPATH=tests $(BIN)/python book/_ext/pdf.py
 
 # Two processes of one thread each are faster than one of two.
-TWICE := -n 2 --maxschedchunk 1
+TWICE := -n 2 --dist loadgroup
 
 test: export MOFA_PROFILE := smoke
 test: export OMP_NUM_THREADS := 1

@@ -60,7 +60,7 @@ class FaceCode:
     @classmethod
     @takes_arrays
     def from_vector(cls, z: Float[Tensor, "B N"], model: MorphableModel) -> "FaceCode":
-        """Cut a batch of vectors into named parts.
+        """Cut a batch of vectors into named parts, at least as precise as the model.
 
         Raises:
             ValueError: the vectors' length does not fit the model.
@@ -72,7 +72,7 @@ class FaceCode:
                 f"A code for {model!r} is a batch of vectors of length {length}, "
                 f"got {tuple(z.shape)}."
             )
-        z = z.to(model.mean_shape.dtype)
+        z = z.to(torch.promote_types(z.dtype, model.mean_shape.dtype))
         parts = dict(zip(GROUPS, z.split(sizes, 1), strict=True))
         return cls(**parts)
 

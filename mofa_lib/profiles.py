@@ -63,7 +63,7 @@ _SMOKE = replace(
     identities=8, per_identity=4,
     batch=8, steps=20,
     detector_batch=8, detector_steps=20,
-    faces=4, pairs=8,
+    faces=4, pairs=4,
 )  # fmt: skip
 
 _GPU = Profile(

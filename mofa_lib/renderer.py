@@ -84,7 +84,8 @@ class FaceRenderer(nn.Module):
             Vertices in mm, and colours in linear RGB, not clamped.
         """
         model = self.model
-        code = FaceCode.from_vector(code.to_vector(), model)  # of one precision, and of its lengths
+        z = code.to_vector().to(model.mean_shape.dtype)
+        code = FaceCode.from_vector(z, model)  # refused if it is another model's
         heads = model.vertices(code.shape, code.expression)  # (B, V, 3)
         vertices = pose(heads, code.rotation, code.translation)  # (B, V, 3)
         normals = vertex_normals(vertices, model.faces)  # (B, V, 3)

@@ -29,10 +29,19 @@ BOUND = 4 / 255
 ROOT = Path(__file__).parents[1]
 
 
+pytestmark = [
+    pytest.mark.xdist_group("web"),  # one process exports, the others would do it again
+    pytest.mark.skipif(not shutil.which("make"), reason="no make"),
+]
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lab")
-    subprocess.run([sys.executable, "-m", "mofa_lib.web", str(folder)], check=True)
+def folder():
+    """What the site serves; `make book` finds it done."""
+    folder = ROOT / "book" / "_static" / "lab" / "data"
+    subprocess.run(
+        ["make", "--silent", folder.relative_to(ROOT) / ".exported"], cwd=ROOT, check=True
+    )
     return folder
 
 
@@ -255,7 +264,6 @@ def test_codes_of_one_coordinate_move_one_group(graphs, mofa, faces, weights, ab
     assert max(terms.values()) < 1e-4
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make")
 def test_make_exports_the_lab_anew_when_anything_behind_it_changed():
     """All the modules that the export loads, and all that they read of what ships."""
     loaded = "import sys, mofa_lib.web; print(*(m for m in sys.modules if m[:8] == 'mofa_lib'))"
