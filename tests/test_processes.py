@@ -52,7 +52,9 @@ CHILD += "print(os.getpid(), flush=True); import time; time.sleep(60)"
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_child_ends_with_its_parent(end):
     parent = python(
-        "import subprocess, time; "
+        "import signal, subprocess, time; "
+        # Ignored in a shell's background, which a child inherits.
+        "signal.signal(signal.SIGINT, signal.SIG_DFL); "
         f"subprocess.Popen([sys.executable, '-c', {BARE + CHILD!r}], stdin=subprocess.PIPE); "
         "time.sleep(60)"
     )
