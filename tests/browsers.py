@@ -32,6 +32,9 @@ OTHERS = {
     ".sig > dl": "Sphinx sets the parameters of a long signature as definitions without terms",
 }
 
+# While something fades in it has little contrast.
+AT_REST = "() => document.getAnimations().every((animation) => animation.playState === 'finished')"
+
 VIOLATIONS = """async ([others, rules]) => {
     const chosen = rules.length ? { runOnly: rules } : {};
     const exclude = others.map((other) => [other]);

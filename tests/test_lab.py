@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from browsers import SITE, needs_chromium, violations
+from browsers import AT_REST, SITE, needs_chromium, violations
 from PIL import Image
 
 from mofa_lib.web import verify_run
@@ -366,6 +366,7 @@ def test_everything_has_a_name_and_fits_a_phone(lab):
         "() => document.querySelectorAll('#lab details').forEach((it) => { it.open = true; })"
     )
     assert lab.page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    lab.page.wait_for_function(AT_REST)
     assert not violations(lab.page)
     lab.page.set_viewport_size({"width": 1280, "height": 800})
 

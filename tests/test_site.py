@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsers import SITE, needs_chromium, violations
+from browsers import AT_REST, SITE, needs_chromium, violations
 
 PAGES = sorted(
     path.relative_to(SITE).as_posix()
@@ -41,8 +41,6 @@ UNFOLD = """() => {
         node.classList.remove("toggle-hidden");
     }
 }"""
-
-AT_REST = "() => document.getAnimations().every((animation) => animation.playState === 'finished')"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -88,7 +86,7 @@ def test_page(name, address, browser):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_selector(f"html[data-theme={scheme}]")
-        page.wait_for_function(AT_REST)  # while something fades in it has little contrast
+        page.wait_for_function(AT_REST)
         grave[scheme] = violations(page, *rules)
     page.close()
 
