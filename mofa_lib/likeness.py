@@ -8,6 +8,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mofa_lib.renderer import Rendering
+
+GREY = 0.5
+
+
+def on_grey(rendering: Rendering) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 68 2"]]:
+    """Reconstructions as a judge is to see them: alone, without the picture's hair and background.
+
+    Returns:
+        Pictures in [0, 1], and their landmarks in pixels. A face may reach beyond the edge; its
+        points there are moved onto the edge.
+    """
+    grey = torch.full_like(rendering.image, GREY)
+    return rendering.over(grey), rendering.landmarks.clamp(0, grey.shape[-1])
+
 
 def likeness(
     pictures: Float[Tensor, "N F"],

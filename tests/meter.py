@@ -18,13 +18,12 @@ from mofa_lib import FaceCode, MoFA, RenderedFaces, load_pretrained
 from mofa_lib.artifacts import load_tensors
 from mofa_lib.judges import Judge, load_judge
 from mofa_lib.judges.judge import FOLDER, RECOGNISERS
-from mofa_lib.likeness import among, likeness
+from mofa_lib.likeness import GREY, among, likeness, on_grey
 from mofa_lib.profiles import device
 from mofa_lib.renderer import Rendering
 from mofa_lib.results import save_result
 from mofa_lib.training import losses
 
-GREY = 0.5
 BATCH = 50
 
 
@@ -52,13 +51,11 @@ def fit(mofa: MoFA, images: Tensor, start: FaceCode, steps: int) -> FaceCode:
 
 def views(drawn: Rendering, images: Tensor, points: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """What the judges are shown of a batch: pictures and five or 68 points."""
-    grey = torch.full_like(images, GREY)
-    # A face may reach beyond the edge, and its points with it.
-    own = drawn.landmarks.clamp(0, images.shape[2])
+    alone, own = on_grey(drawn)
     return {
-        "alone": (drawn.over(grey), own),
+        "alone": (alone, own),
         "over": (drawn.over(images), own),
-        "picture": (torch.where(drawn.mask > 0, images, grey), points),
+        "picture": (torch.where(drawn.mask > 0, images, GREY), points),
     }
 
 

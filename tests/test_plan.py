@@ -14,8 +14,8 @@ PLAN = (
     {"detector"},
     {"identity", "linear_autoencoder", "parts"},
     {
-        "attack", "autoencoder", "defence", "export", "face_data", "metrics", "notebooks",
-        "photographs", "results",
+        "attack", "autoencoder", "defence", "export", "face_data", "likeness", "metrics",
+        "notebooks", "photographs", "results",
     },
     {"alignment", "judges", "renderer", "studio", "weights"},
     {"face_code", "model_files"},
@@ -23,7 +23,7 @@ PLAN = (
     {"licensed_models", "morphable", "workers"},
     {
         "artifacts", "backbones", "camera", "displays", "faces", "flame_pickle", "lighting",
-        "likeness", "mesh", "photo_files", "processes", "procrustes", "profiles", "raster",
+        "mesh", "photo_files", "processes", "procrustes", "profiles", "raster",
     },
     {"inputs"},
 )  # fmt: skip
