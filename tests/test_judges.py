@@ -111,6 +111,18 @@ def test_a_large_picture_is_averaged():
     assert float((cut - 0.5).abs().max()) < 0.05
 
 
+def test_many_faces_are_judged_a_batch_at_a_time(monkeypatch):
+    """Of a thousand pictures the second network would need ten gigabytes at once."""
+    monkeypatch.setattr(judge, "BATCH", 2)
+    loaded, sizes = load_judge("dlib"), []
+    loaded.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    images = torch.rand(5, 3, 200, 200, generator=seeded())
+    together = loaded.embed(images, face().expand(5, -1, -1))
+    assert sizes == [2, 2, 1] and together.shape == (5, 128)
+    alone = loaded.embed(images[3:4], face())
+    torch.testing.assert_close(together[3:4], alone, rtol=1e-4, atol=1e-5)
+
+
 def test_a_face_is_judged_alone():
     """Whatever else is in the batch, also larger faces."""
     images = torch.rand(2, 3, 300, 300, generator=seeded())

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from mofa_lib import metrics
-from mofa_lib.likeness import among, likeness
+from mofa_lib import FaceCode, FaceRenderer, load_morphable_model, metrics
+from mofa_lib.judges import load_judge
+from mofa_lib.likeness import GREY, among, likeness, on_grey
 
 PEOPLE = torch.tensor([4, 4, 4, 7, 7, 9, 9, 9, 2])
 
@@ -86,6 +87,22 @@ def test_an_interval_draws_people_with_all_their_pairs():
 def test_pairs_of_both_kinds_are_needed(people):
     with pytest.raises(ValueError, match="two faces of one person and two people, got 3 faces"):
         among(torch.randn(3, 5), torch.tensor(people))
+
+
+def test_a_judge_can_be_shown_a_face_that_reaches_beyond_the_edge():
+    """Grey wherever no face is drawn, and no point outside of the picture."""
+    model = load_morphable_model()
+    code = FaceCode.mean(model)
+    low = code.with_parts(translation=torch.tensor([[0.0, -60.0, 0.0]]))
+    rendering = FaceRenderer(model, 112)(low)
+    picture, points = on_grey(rendering)
+    assert rendering.landmarks.max() > 112 >= points.max() and points.min() >= 0
+    inside = rendering.landmarks.amax(2) < 112
+    assert points[inside].equal(rendering.landmarks[inside])
+    drawn = rendering.mask.expand_as(picture) > 0
+    assert picture[drawn].equal(rendering.image.clamp(0, 1)[drawn])
+    assert (picture[~drawn] == GREY).all() and 0 < drawn.float().mean() < 1
+    load_judge().embed(*on_grey(FaceRenderer(model, 112)(code)))
 
 
 def test_the_meter_measures_every_method_in_every_view(cache, tmp_path, monkeypatch):

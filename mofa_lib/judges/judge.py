@@ -28,6 +28,7 @@ TEMPLATE_SIDE = 112
 
 SMALLEST = 40  # side of the crop in pixels of the picture
 OUTSIDE = 0.25  # largest share of the crop that may lie outside of the picture
+BATCH = 50  # faces at a time; more take gigabytes
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,15 @@ class Judge(nn.Module):
         It has a gradient to pictures and points.
 
         Args:
-            images: RGB in [0, 1], of any size.
+            images: RGB in [0, 1], of any size, and any number of them.
             points: the five points of each face, or its 68, in pixels of its picture.
         Raises:
             TypeError, ValueError: the images have another type, shape or range.
             ValueError: the points have another shape or lie outside of their picture; a face is too
                 small, or cut too tightly.
         """
-        return self(self.cut(images, points))
+        cuts = self.cut(images, points)
+        return torch.cat([self(few) for few in cuts.split(BATCH)])
 
     def forward(self, cuts: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B N"]:
         """Embeddings of what `cut` has cut."""
