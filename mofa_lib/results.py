@@ -14,6 +14,9 @@ from mofa_lib.artifacts import SHIPPED, save_json
 from mofa_lib.profiles import has_bfloat16, profile
 from mofa_lib.weights import find_weights
 
+# What makes a result file, where that is not `make results`.
+MAKERS = {"ablation": "make ablation", "judge": "make outside", "likeness": "make meter"}
+
 
 def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
     """Numbers as a text for a result file: five significant digits, separated by blanks."""
@@ -29,11 +32,12 @@ def load_result(name: str) -> dict:
     """A shipped result file, as the chapter that makes it wrote it.
 
     Raises:
-        FileNotFoundError: there is no such result; the message names the command that makes them.
+        FileNotFoundError: there is no such result; the message names the command that makes it.
     """
     path = SHIPPED / "results" / f"{name}.json"
     if not path.is_file():
-        raise FileNotFoundError(f"There is no result file {path.name}; make it with: make results")
+        command = MAKERS.get(name, "make results")
+        raise FileNotFoundError(f"There is no result file {path.name}; make it with: {command}")
     return json.loads(path.read_text(encoding="utf8"))
 
 

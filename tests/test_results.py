@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from test_weights import save
 from mofa_lib import results
 from mofa_lib.artifacts import SHIPPED
 from mofa_lib.results import load_result, made_with, packed, save_result, unpacked
+
+MAKEFILE = Path(__file__).parents[1] / "Makefile"
 
 
 def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
@@ -56,7 +60,7 @@ def test_results_of_earlier_weights_say_so(cache, tmp_path):
     assert "earlier weights" in made_with(result)
 
 
-@pytest.mark.parametrize("name", ["mofa", "attack", "detection", "defence"])
+@pytest.mark.parametrize("name", ["mofa", "attack", "judge", "likeness", "detection", "defence"])
 def test_shipped_results_were_made_with_shipped_weights(name):
     """And never with those of whoever ran `make results`."""
     result = load_result(name)
@@ -74,12 +78,27 @@ def test_a_shipped_result_beside_own_weights_says_so(cache):
     assert made_with(result).endswith(note)
 
 
+def makers() -> dict[str, str]:
+    """By target of the Makefile that writes result files: its recipe."""
+    rules = re.findall(
+        r"^(\w+):.*\n((?:\t.*\n)+)", MAKEFILE.read_text(encoding="utf8"), re.MULTILINE
+    )
+    return {target: recipe for target, recipe in rules if "shipped/results" in recipe}
+
+
 def test_missing_results_name_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "SHIPPED", tmp_path)
-    with pytest.raises(
-        FileNotFoundError, match="no result file r.json; make it with: make results"
-    ):
-        load_result("r")
+    signs = {  # in the recipe that makes each
+        "mofa": "-p live True",
+        "ablation": "-p ablate True",
+        "judge": "-p outside True",
+        "likeness": "tests.meter",
+    }
+    for name, sign in signs.items():
+        (target,) = (target for target, recipe in makers().items() if sign in recipe)
+        message = f"There is no result file {name}.json; make it with: make {target}"
+        with pytest.raises(FileNotFoundError, match=f"^{message}$"):
+            load_result(name)
 
 
 def test_packed_numbers_have_five_digits():
