@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from mofa_lib.renderer import Rendering
 
@@ -17,11 +18,13 @@ def on_grey(rendering: Rendering) -> tuple[Float[Tensor, "B 3 H W"], Float[Tenso
     """Reconstructions as a judge is to see them: alone, without the picture's hair and background.
 
     Returns:
-        Pictures in [0, 1], and their landmarks in pixels. A face may reach beyond the edge; its
-        points there are moved onto the edge.
+        Pictures in [0, 1], twice as wide and high as what was drawn, since a face may reach beyond
+        its edge; and their landmarks in pixels.
     """
-    grey = torch.full_like(rendering.image, GREY)
-    return rendering.over(grey), rendering.landmarks.clamp(0, grey.shape[-1])
+    faces = rendering.over(torch.full_like(rendering.image, GREY))
+    margin = faces.shape[-1] // 2
+    framed = F.pad(faces, [margin] * 4, value=GREY)
+    return framed, (rendering.landmarks + margin).clamp(0, framed.shape[-1])
 
 
 def likeness(

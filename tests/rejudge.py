@@ -18,6 +18,7 @@ from mofa_lib.results import load_result
 BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = {
     "attack": "10_attack_results",
+    "judge": "10_attack_results",
     "detection": "11_detection_results",
     "defence": "12_defence_results",
 }
@@ -28,6 +29,7 @@ def rules(name: str) -> SimpleNamespace:
     result = load_result(name)
     space = {
         "profile": result["profile"],
+        "smoke": result["profile"] == "smoke",
         "seed": result["seed"],
         "chosen": profile(result["profile"]),
     }
@@ -61,7 +63,8 @@ def rejudged(name: str) -> dict:
     if "summary" in data:
         data["summary"] = chapter.summarise(data)
     judged = data["summary"] if name == "defence" else data
-    data["verdicts"] = chapter.verdicts(judged)
+    claims = {"claims": chapter.CLAIMS_FROM_OUTSIDE} if name == "judge" else {}
+    data["verdicts"] = chapter.verdicts(judged, **claims)
     return data
 
 

@@ -5,6 +5,7 @@ Not tested is whether the paper claims more: it does, and the page names what is
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 import rejudge
 import verdicts
 
+from mofa_lib import RenderedFaces
 from mofa_lib.profiles import profile
-from mofa_lib.results import load_result, unpacked
+from mofa_lib.results import load_result, packed, unpacked
 from mofa_lib.weights import find_weights
 
 PAGE = (Path(__file__).parents[1] / "book" / "reproduction.md").read_text(encoding="utf8")
@@ -85,6 +87,100 @@ def _numbers(part) -> list[float]:
     return [number for value in part for number in _numbers(value)]
 
 
+# The rules of the judges from outside, on answers that were made up
+
+
+def answers(clean=0.2, attacked=0.8, own=0.9, of=None, **taken) -> dict:
+    """Of 100 pairs. The shares of reconstructions that lie nearer to the target: clean, attacked,
+    the target's own; for one judge others, `of`; and who is taken in: by attack, shares at 1/255
+    and 2/255.
+    """
+    count = 100
+
+    def of_judge(share: float, hits: float) -> dict:
+        near = 0.6 - 0.2 * (np.arange(count) < share * count)  # from the original: 0.5
+        target = 0.9 - 0.8 * (np.arange(count) < hits * count)
+        roles = {"target": packed(near), "target again": packed(near)}
+        roles["original again"] = packed(np.full(count, 0.5))
+        return {"reconstruction": roles, "picture": roles | {"target": packed(target)}}
+
+    def row(key: str, hits: float = 0.0) -> dict:
+        shares = {"clean": clean, "attacked": attacked, "own": own}
+        found = {name: of_judge((shares | (of or {}).get(name, {}))[key], hits)
+                 for name in ("dlib", "faceres")}  # fmt: skip
+        return found | {"MoFA": packed(np.arange(count) < hits * count)}
+
+    shares = {"MoFA": (0.1, 0.4), "MoFA, features": (0.3, 0.7), "dlib": (0.8, 1.0)} | taken
+    data = {"threshold": 0.5, "clean": row("clean"), "target itself": row("own", 1)}
+    for attack, hits in shares.items():
+        data[attack] = {level: row("clean", x) for level, x in zip("12", hits, strict=True)}
+    data["MoFA"]["8"] = data["dlib"]["8"] = row("attacked", 1)
+    data["limits"] = {"dlib": {"picture": {"threshold": 0.4, "refused": 0.3}}}
+    return data
+
+
+@pytest.fixture(scope="module")
+def outside():
+    """Chapter 10's functions."""
+    return rejudge.rules("judge")
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({}, "reproduced"),
+        ({"attacked": 0.52}, "direction only"),  # half may still be right
+        ({"of": {"faceres": {"attacked": 0.3}}}, "direction only"),  # one judge is not enough
+        ({"attacked": 0.2}, "contradicted"),
+        ({"of": {"dlib": {"attacked": 0.1}}}, "contradicted"),
+        ({"of": {"faceres": {"own": 0.2}}}, "untestable here"),  # nobody could do better
+    ],
+)
+def test_another_face_is_one_to_both_judges(outside, said, word):
+    ours, found = outside.different_face(answers(**said))
+    assert found == word and "at 8/255" in ours
+
+
+@pytest.mark.parametrize(
+    ("taken", "refused", "word", "who"),
+    [
+        ({}, 0.6, "contradicted", "dlib falls first at 1, 2/255"),
+        ({"MoFA, features": (0.8, 0.7)}, 0.3, "contradicted", "dlib falls first at 2/255"),
+        ({"dlib": (0.1, 0.2)}, 0.3, "reproduced", "MoFA falls first at 1, 2/255"),
+        ({"dlib": (0.1, 0.2)}, 0.6, "untestable here", "MoFA falls first"),
+        # By Eq. 1 alone dlib would fall first; the other attack on MoFA does as much.
+        ({"MoFA, features": (0.8, 1.0)}, 0.3, "untestable here", "no budget decides"),
+    ],
+)
+def test_the_rival_falls_first_to_both_attacks(outside, taken, refused, word, who):
+    data = answers(**taken)
+    data["limits"]["dlib"]["picture"]["refused"] = refused
+    ours, found = outside.easier_than_a_recogniser(data)
+    assert found == word and who in ours
+
+
+def test_judges_who_differ_before_any_attack_cannot_be_compared(outside):
+    data = answers()
+    data["clean"]["MoFA"] = packed(np.arange(100) < 20)
+    ours, found = outside.easier_than_a_recogniser(data)
+    assert found == "untestable here" and "with no attack dlib and MoFA take 0 %" in ours
+
+
+def test_nobody_is_in_two_pairs(outside, cache, monkeypatch):
+    """And everybody in two different pictures."""
+    settings = replace(profile("smoke"), size=8)
+    monkeypatch.setitem(outside.couples.__globals__, "chosen", settings)
+    faces = RenderedFaces("validation", 12, 5, size=8, per_identity=2)
+    people = []
+    for images, points in outside.couples("validation", 3, 5).values():
+        which = [(faces.landmarks == mark).all(2).all(1).nonzero().item() for mark in points]
+        assert images.equal(faces.batch(which))
+        people.append(faces.identities[which].tolist())
+    original, original_again, target, target_again = people
+    assert original == original_again and target == target_again
+    assert len({*original, *target}) == 6
+
+
 def test_an_estimate_lies_in_its_interval():
     """Of every statistic, condition and score: AUROCs that compared twins once lay outside."""
     triples = {}
@@ -148,13 +244,13 @@ def test_each_autoencoder_has_its_own_rows():
 
 def test_the_page_counts_claims_and_pictures_rightly():
     claims = set()
-    for name in ("attack", "detection"):
+    for name in ("attack", "judge", "detection"):
         claims |= {row["claim"].split(", ")[0] for row in verdicts.rows(name)}
     for row in verdicts.rows("defence"):
         claims.add(re.sub(r"noise 0.\d+|, .*", "", row["claim"]))
-    assert len(claims) == 13
+    assert len(claims) == 15
     prose = " ".join(PAGE.split())
-    assert "turn thirteen of them into rules" in prose
+    assert "turn fifteen of them into rules" in prose
 
     pieces = find_weights("detector", "cpu").pieces
     seen = sum(piece["steps"] for piece in pieces) * profile("cpu").detector_batch

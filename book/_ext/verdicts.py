@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 from mofa_lib.artifacts import SHIPPED
 from mofa_lib.results import load_result, made_with
 
-JUDGED = ("attack", "detection", "defence")  # result files with verdicts
+JUDGED = ("attack", "judge", "detection", "defence")  # result files with verdicts
 
 
 def rows(name: str) -> list[dict[str, str]]:
