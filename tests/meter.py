@@ -12,6 +12,7 @@ import time
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from mofa_lib import FaceCode, MoFA, RenderedFaces, load_pretrained
@@ -53,12 +54,17 @@ def fit(mofa: MoFA, images: Tensor, start: FaceCode, steps: int) -> FaceCode:
 def views(drawn: Rendering, images: Tensor, points: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """What the judges are shown of a batch: pictures and five or 68 points."""
     grey = torch.full_like(images, GREY)
-    # A face may reach beyond the edge, and its points with it.
-    own = drawn.landmarks.clamp(0, images.shape[2])
-    return {
+    margin = images.shape[2] // 2  # for a face, and its points, that reach beyond the edge
+    own, points = drawn.landmarks + margin, points + margin
+    own = own.clamp(0, images.shape[2] + 2 * margin)
+    shown = {
         "alone": (drawn.over(grey), own),
         "over": (drawn.over(images), own),
         "picture": (torch.where(drawn.mask > 0, images, grey), points),
+    }
+    return {
+        view: (F.pad(pictures, [margin] * 4, value=GREY), at)
+        for view, (pictures, at) in shown.items()
     }
 
 
