@@ -12,6 +12,7 @@ import time
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from mofa_lib import FaceCode, MoFA, RenderedFaces, load_pretrained
@@ -52,10 +53,15 @@ def fit(mofa: MoFA, images: Tensor, start: FaceCode, steps: int) -> FaceCode:
 def views(drawn: Rendering, images: Tensor, points: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """What the judges are shown of a batch: pictures and five or 68 points."""
     alone, own = on_grey(drawn)
+    margin = (alone.shape[2] - images.shape[2]) // 2
+
+    def framed(pictures: Tensor) -> Tensor:
+        return F.pad(pictures, [margin] * 4, value=GREY)
+
     return {
         "alone": (alone, own),
-        "over": (drawn.over(images), own),
-        "picture": (torch.where(drawn.mask > 0, images, GREY), points),
+        "over": (framed(drawn.over(images)), own),
+        "picture": (framed(torch.where(drawn.mask > 0, images, GREY)), points + margin),
     }
 
 
