@@ -1,7 +1,7 @@
 """Training in several processes, and training that is killed: what ends up in the checkpoint.
 
-Run as a script, this file is one of two processes that share a training, the one with which they
-are compared, or a process that kills trainings.
+Run as a script, this file is one of two processes that share a training, or one that kills
+trainings and then makes the one with which the two are compared.
 """
 
 import multiprocessing
@@ -110,15 +110,31 @@ def one_of_two(folder: Path) -> None:
         print(error)
 
 
-def test_two_processes_end_as_one_with_the_joint_batch(shared, tmp_path):
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """Folder and printed words of one process."""
+    folder = tmp_path_factory.mktemp("single")
+    process = run_script("single", folder)
+    try:
+        printed = process.communicate(timeout=180)[0]
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed
+    return folder, printed
+
+
+def one_alone(folder: Path) -> None:
+    """The trainings that are killed come first: a process that has trained is not forked."""
+    killer(folder)
+    in_two_sittings(folder / "alone")
+
+
+def test_two_processes_end_as_one_with_the_joint_batch(shared, single):
     """In weights, in the optimiser's memory and in the terms of the log, to rounding; also after a
     pause.
     """
-    alone = run_script("alone", tmp_path)
-    printed = alone.communicate(timeout=120)[0]
-    assert alone.returncode == 0, printed
     before = mofa_task().objective.network.state_dict()
-    one, two = (load_tensors(folder / CHECKPOINT) for folder in (tmp_path, shared[0]))
+    one, two = (load_tensors(folder / CHECKPOINT) for folder in (single[0] / "alone", shared[0]))
     assert one[0].keys() == two[0].keys()
     for name, value in one[0].items():
         torch.testing.assert_close(
@@ -192,23 +208,18 @@ def steps_done(folder: Path) -> int:
     )
 
 
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
-    process = run_script("kill", tmp_path)
-    try:
-        printed = process.communicate(timeout=120)[0]
-    finally:
-        process.kill()
-    assert process.returncode == 0, printed
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(single):
+    folder, printed = single
     assert int(printed.split("kills ")[1].split()[0]) >= 3, printed
     (whole, about), (killed, resumed) = (
-        load_tensors(tmp_path / name / CHECKPOINT) for name in ("whole", "killed")
+        load_tensors(folder / name / CHECKPOINT) for name in ("whole", "killed")
     )
     assert whole.keys() == killed.keys()
     assert all(value.equal(killed[name]) for name, value in whole.items())
     for entry, other in zip(about["course"], resumed["course"], strict=True):
         assert {**entry, "images_per_s": 0} == {**other, "images_per_s": 0}
-    assert {path.name for path in (tmp_path / "killed").iterdir()} == {"log.csv", CHECKPOINT}
+    assert {path.name for path in (folder / "killed").iterdir()} == {"log.csv", CHECKPOINT}
 
 
 if __name__ == "__main__":
-    {"alone": in_two_sittings, "share": one_of_two, "kill": killer}[sys.argv[1]](Path(sys.argv[2]))
+    {"single": one_alone, "share": one_of_two}[sys.argv[1]](Path(sys.argv[2]))
