@@ -27,8 +27,8 @@ from mofa_lib.training.loop import CHECKPOINT
 from mofa_lib.training.objectives import MoFAObjective
 from mofa_lib.training.tasks import Task
 
-LONG = 300  # steps of the training that is killed
-KILLS = 8
+LONG = 150  # steps of the training that is killed
+KILLS = 5
 
 
 def mofa_task(batch: int = 4) -> Task:
