@@ -171,9 +171,9 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(shared):
         assert "A batch of 5 cannot be shared by 2 processes" in words
 
 
-def long_training(folder: Path) -> None:
-    test_training.STEPS, loop.CHECKPOINT_EVERY = LONG, 3
-    train(small_task("network"), folder, seed=1)
+def long_training(task: Task, folder: Path) -> None:
+    loop.CHECKPOINT_EVERY = 3
+    train(task, folder, seed=1)
 
 
 def killer(folder: Path) -> None:
@@ -181,11 +181,17 @@ def killer(folder: Path) -> None:
     then let it end.
     """
     fork, moments, kills, seen = multiprocessing.get_context("fork"), random.Random(0), 0, 0
-    whole = fork.Process(target=long_training, args=(folder / "whole",))
+    test_training.STEPS = LONG
+    task = small_task("network")  # here, since each process has a copy, and no seconds of imports
+
+    def training(name: str) -> multiprocessing.Process:
+        return fork.Process(target=long_training, args=(task, folder / name))
+
+    whole = training("whole")
     whole.start()
     whole.join()
     for _ in range(KILLS):
-        run = fork.Process(target=long_training, args=(folder / "killed",))
+        run = training("killed")
         run.start()
         while run.is_alive() and steps_done(folder / "killed") <= seen:
             time.sleep(0.001)
@@ -194,7 +200,7 @@ def killer(folder: Path) -> None:
         run.join()
         kills += run.exitcode == -signal.SIGKILL
         seen = steps_done(folder / "killed")
-    last = fork.Process(target=long_training, args=(folder / "killed",))
+    last = training("killed")
     last.start()
     last.join()
     print("kills", kills, "the last at step", seen)
