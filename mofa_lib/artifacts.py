@@ -30,7 +30,7 @@ def cache_folder() -> Path:
         RuntimeError: MOFA_CACHE is not set, and there is no home folder.
     """
     try:
-        return _absolute(Path(os.environ.get("MOFA_CACHE") or "~/.cache/mofa_lib").expanduser())
+        return absolute(Path(os.environ.get("MOFA_CACHE") or "~/.cache/mofa_lib").expanduser())
     except RuntimeError:
         raise RuntimeError(
             "There is no home folder for the cache: set MOFA_CACHE to a folder of your own."
@@ -38,7 +38,8 @@ def cache_folder() -> Path:
 
 
 @cache
-def _absolute(folder: Path) -> Path:
+def absolute(folder: Path) -> Path:
+    """Where a relative folder was when it was first asked for, wherever one works now."""
     return folder.absolute()
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision import models
-from torchvision.transforms.v2 import functional as transforms
 
 # Of ImageNet's pixels, RGB, as torchvision's weights expect them.
 PIXEL_MEAN = (0.485, 0.456, 0.406)
@@ -27,7 +25,9 @@ def normalized(
         images: of any precision.
         kind: the type of the backbone's weights, in which they come.
     """
-    standard = transforms.normalize(images.to(kind), PIXEL_MEAN, PIXEL_STD)
+    pixels = torch.tensor([PIXEL_MEAN, PIXEL_STD], dtype=kind, device=images.device)
+    mean, std = pixels[..., None, None]  # (3, 1, 1) each
+    standard = (images.to(kind) - mean) / std
     return standard.contiguous(memory_format=torch.channels_last)
 
 
@@ -61,6 +61,8 @@ def backbone(name: str, pretrained: bool = False) -> tuple[nn.Module, int]:
 
 def _published(name: str, pretrained: bool) -> nn.Module:
     """A network of torchvision, where possible with ImageNet's weights."""
+    from torchvision import models  # takes as long as torch to import, and few need it
+
     make = getattr(models, name)
     try:
         return make(weights="DEFAULT" if pretrained else None)

@@ -25,7 +25,7 @@ from mofa_lib.artifacts import (
     writing_to_cache,
 )
 from mofa_lib.notebooks import executed_cells
-from mofa_lib.weights import weights_folder
+from mofa_lib.weights import own_digest
 from mofa_lib.workers import Executor, each, library_digest
 
 
@@ -61,8 +61,7 @@ class Parts:
         """Where the parts are kept, in the cache: a folder for each state of the experiment."""
         total = hashlib.sha256(library_digest().encode())
         total.update(json.dumps([self.size, self._parameters, executed_cells()]).encode())
-        for path in sorted(weights_folder().glob("*.safetensors")):
-            total.update(path.name.encode() + path.read_bytes())
+        total.update(own_digest().encode())
         return cache_folder() / "parts" / f"{self._name}-{total.hexdigest()[:12]}"
 
     @cached_property

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import datasets
 
 from mofa_lib.alignment import align_photo, align_points
 from mofa_lib.faces import mirrored
@@ -134,6 +133,8 @@ class CelebA(AlignedPhotos):
                 f"where {missing[0]} is missing; "
                 "its authors give it out for research, and nothing is downloaded here."
             )
+        from torchvision import datasets  # takes as long as torch to import
+
         try:
             everything = datasets.CelebA(str(root), "all", ["identity", "landmarks"])
         except RuntimeError:  # one of the MD5 sums that torchvision knows

@@ -24,6 +24,7 @@ class Profile:
         identities, per_identity: people and pictures of each in the training set.
         batch, steps, rate: MoFA's training.
         detector_batch, detector_steps, detector_rate: the detector's training.
+        attack_steps: of an attack.
         faces: pictures that a chapter computes live.
         pairs: pairs of original and target behind a table.
     """
@@ -44,6 +45,7 @@ class Profile:
     detector_batch: int
     detector_steps: int
     detector_rate: float
+    attack_steps: int
     faces: int
     pairs: int
 
@@ -54,6 +56,7 @@ _CPU = Profile(
     identities=2000, per_identity=12,
     batch=32, steps=9_000, rate=5e-4,
     detector_batch=32, detector_steps=4_000, detector_rate=1e-3,
+    attack_steps=50,
     faces=8, pairs=200,
 )  # fmt: skip
 
@@ -63,6 +66,7 @@ _SMOKE = replace(
     identities=8, per_identity=4,
     batch=8, steps=20,
     detector_batch=8, detector_steps=20,
+    attack_steps=10,
     faces=4, pairs=4,
 )  # fmt: skip
 
@@ -72,6 +76,7 @@ _GPU = Profile(
     identities=5000, per_identity=20,
     batch=32, steps=60_000, rate=3e-4,
     detector_batch=128, detector_steps=24_000, detector_rate=1e-3,
+    attack_steps=50,
     faces=16, pairs=1000,
 )  # fmt: skip
 

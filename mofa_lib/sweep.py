@@ -32,6 +32,7 @@ from tqdm import tqdm
 from mofa_lib.artifacts import SHIPPED, cache_folder, save_json, write_bytes
 from mofa_lib.notebooks import check_parameters
 from mofa_lib.processes import alone
+from mofa_lib.weights import own_digest, weights_folder
 from mofa_lib.workers import LIBRARY, Executor, connect, each, library_digest, processes
 
 try:
@@ -169,16 +170,16 @@ def _claim(folder: Path, notebook: Path) -> None:
         save_json(note, made_with)
     elif json.loads(note.read_text(encoding="utf8")) != made_with:
         raise ValueError(
-            f"{folder} holds runs of another notebook, library or MOFA_PROFILE: "
-            "delete it or choose another folder."
+            f"{folder} holds runs of another notebook, library or MOFA_PROFILE, or with other "
+            "weights: delete it or choose another folder."
         )
 
 
 def _fingerprint(notebook: Path) -> str:
-    """SHA-256 over MOFA_PROFILE, the notebook and every file of the library."""
+    """SHA-256 over MOFA_PROFILE, the notebook, every file of the library and own weights."""
     total = hashlib.sha256(os.environ.get("MOFA_PROFILE", "").encode())
     total.update(notebook.read_bytes())
-    total.update(library_digest().encode())
+    total.update(library_digest().encode() + own_digest().encode())
     for path in sorted((SHIPPED / "results").glob("*.json")):
         total.update(path.read_bytes())
     return total.hexdigest()
@@ -191,8 +192,10 @@ def _execute(notebook: str, run: Mapping[str, object]) -> tuple[dict[str, bytes]
         notebook: its text.
         run: its parameters.
     """
-    if "MOFA_CACHE" in os.environ:  # a relative one means another folder in the notebook's
-        os.environ["MOFA_CACHE"] = str(cache_folder())
+    # A relative one means another folder in the notebook's.
+    for name, folder in (("MOFA_CACHE", cache_folder), ("MOFA_WEIGHTS", weights_folder)):
+        if name in os.environ:
+            os.environ[name] = str(folder())
     # The library need not be installed: the notebook finds it where it is here.
     start = f"import sys; sys.path.insert(0, {str(LIBRARY.parent)!r})"
     error = ""

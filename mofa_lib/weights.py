@@ -5,6 +5,7 @@ of the pictures, the face model, and for `identity` the encoder. What they fit i
 metadata; their names only keep them apart.
 """
 
+import hashlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from mofa_lib.artifacts import (
     SHIPPED,
+    absolute,
     cache_folder,
     digest,
     load_metadata,
@@ -65,9 +67,21 @@ class Weights:
 
 
 def weights_folder() -> Path:
-    """Folder of the weights that were trained here: $MOFA_WEIGHTS, or `weights` in the cache."""
+    """Folder of the weights that were trained here: $MOFA_WEIGHTS, or `weights` in the cache.
+
+    It is absolute, as the cache is.
+    """
     own = os.environ.get("MOFA_WEIGHTS")
-    return Path(own).expanduser() if own else cache_folder() / "weights"
+    return absolute(Path(own).expanduser()) if own else cache_folder() / "weights"
+
+
+def own_digest() -> str:
+    """SHA-256 over all weights that were trained here: with others, numbers may be others."""
+    total = hashlib.sha256()
+    with suppress(RuntimeError):  # without a home folder nobody has weights of their own
+        for path in sorted(weights_folder().glob("*.safetensors")):
+            total.update(path.name.encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 def training_command(what: str, name: str | Profile) -> str:

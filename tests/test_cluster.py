@@ -77,5 +77,5 @@ def test_a_sweep_is_shared_out(where, scheduler, tmp_path):
 def test_submitit_s_jobs_are_workers(cluster, cache, tmp_path):
     executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster=cluster)
     executor.update_parameters(timeout_min=5)
-    found = Parts(cluster, executor, size=4)("sine", lambda images: images.sin(), PICTURES)
+    found = Parts(cluster, executor, size=7)("sine", lambda images: images.sin(), PICTURES)
     assert found.equal(PICTURES.sin())

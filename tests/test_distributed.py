@@ -1,7 +1,7 @@
 """Training in several processes, and training that is killed: what ends up in the checkpoint.
 
-Run as a script, this file is one of two processes that share a training, the one with which they
-are compared, or a process that kills trainings.
+Run as a script, this file is one of two processes that share a training, or one that kills
+trainings and then makes the one with which the two are compared.
 """
 
 import multiprocessing
@@ -27,8 +27,8 @@ from mofa_lib.training.loop import CHECKPOINT
 from mofa_lib.training.objectives import MoFAObjective
 from mofa_lib.training.tasks import Task
 
-LONG = 300  # steps of the training that is killed
-KILLS = 8
+LONG = 150  # steps of the training that is killed
+KILLS = 5
 
 
 def mofa_task(batch: int = 4) -> Task:
@@ -110,15 +110,31 @@ def one_of_two(folder: Path) -> None:
         print(error)
 
 
-def test_two_processes_end_as_one_with_the_joint_batch(shared, tmp_path):
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """Folder and printed words of one process."""
+    folder = tmp_path_factory.mktemp("single")
+    process = run_script("single", folder)
+    try:
+        printed = process.communicate(timeout=180)[0]
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed
+    return folder, printed
+
+
+def one_alone(folder: Path) -> None:
+    """The trainings that are killed come first: a process that has trained is not forked."""
+    killer(folder)
+    in_two_sittings(folder / "alone")
+
+
+def test_two_processes_end_as_one_with_the_joint_batch(shared, single):
     """In weights, in the optimiser's memory and in the terms of the log, to rounding; also after a
     pause.
     """
-    alone = run_script("alone", tmp_path)
-    printed = alone.communicate(timeout=120)[0]
-    assert alone.returncode == 0, printed
     before = mofa_task().objective.network.state_dict()
-    one, two = (load_tensors(folder / CHECKPOINT) for folder in (tmp_path, shared[0]))
+    one, two = (load_tensors(folder / CHECKPOINT) for folder in (single[0] / "alone", shared[0]))
     assert one[0].keys() == two[0].keys()
     for name, value in one[0].items():
         torch.testing.assert_close(
@@ -155,9 +171,9 @@ def test_a_batch_that_two_processes_cannot_share_is_refused(shared):
         assert "A batch of 5 cannot be shared by 2 processes" in words
 
 
-def long_training(folder: Path) -> None:
-    test_training.STEPS, loop.CHECKPOINT_EVERY = LONG, 3
-    train(small_task("network"), folder, seed=1)
+def long_training(task: Task, folder: Path) -> None:
+    loop.CHECKPOINT_EVERY = 3
+    train(task, folder, seed=1)
 
 
 def killer(folder: Path) -> None:
@@ -165,11 +181,17 @@ def killer(folder: Path) -> None:
     then let it end.
     """
     fork, moments, kills, seen = multiprocessing.get_context("fork"), random.Random(0), 0, 0
-    whole = fork.Process(target=long_training, args=(folder / "whole",))
+    test_training.STEPS = LONG
+    task = small_task("network")  # here, since each process has a copy, and no seconds of imports
+
+    def training(name: str) -> multiprocessing.Process:
+        return fork.Process(target=long_training, args=(task, folder / name))
+
+    whole = training("whole")
     whole.start()
     whole.join()
     for _ in range(KILLS):
-        run = fork.Process(target=long_training, args=(folder / "killed",))
+        run = training("killed")
         run.start()
         while run.is_alive() and steps_done(folder / "killed") <= seen:
             time.sleep(0.001)
@@ -178,7 +200,7 @@ def killer(folder: Path) -> None:
         run.join()
         kills += run.exitcode == -signal.SIGKILL
         seen = steps_done(folder / "killed")
-    last = fork.Process(target=long_training, args=(folder / "killed",))
+    last = training("killed")
     last.start()
     last.join()
     print("kills", kills, "the last at step", seen)
@@ -192,23 +214,18 @@ def steps_done(folder: Path) -> int:
     )
 
 
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(tmp_path):
-    process = run_script("kill", tmp_path)
-    try:
-        printed = process.communicate(timeout=120)[0]
-    finally:
-        process.kill()
-    assert process.returncode == 0, printed
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bits(single):
+    folder, printed = single
     assert int(printed.split("kills ")[1].split()[0]) >= 3, printed
     (whole, about), (killed, resumed) = (
-        load_tensors(tmp_path / name / CHECKPOINT) for name in ("whole", "killed")
+        load_tensors(folder / name / CHECKPOINT) for name in ("whole", "killed")
     )
     assert whole.keys() == killed.keys()
     assert all(value.equal(killed[name]) for name, value in whole.items())
     for entry, other in zip(about["course"], resumed["course"], strict=True):
         assert {**entry, "images_per_s": 0} == {**other, "images_per_s": 0}
-    assert {path.name for path in (tmp_path / "killed").iterdir()} == {"log.csv", CHECKPOINT}
+    assert {path.name for path in (folder / "killed").iterdir()} == {"log.csv", CHECKPOINT}
 
 
 if __name__ == "__main__":
-    {"alone": in_two_sittings, "share": one_of_two, "kill": killer}[sys.argv[1]](Path(sys.argv[2]))
+    {"single": one_alone, "share": one_of_two}[sys.argv[1]](Path(sys.argv[2]))

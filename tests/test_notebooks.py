@@ -333,6 +333,12 @@ def test_colab_installs_what_is_imported(path, monkeypatch):
         assert brought & {canonicalize_name(name) for name in DISTRIBUTIONS[module]}, module
 
 
+@every_notebook
+def test_what_is_left_of_a_distance_is_a_share_of_one_as_precise(path):
+    """A course is the search's, which may be in bfloat16; the distances are judged without."""
+    assert ".course[0]" not in path.read_text(encoding="utf8")
+
+
 def test_every_notebook_is_in_the_book():
     chapters = {file for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
                 for file in (chapter["file"] for chapter in part["chapters"])}  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mofa_lib import processes as of_the_library
 from mofa_lib.processes import alone, cores
 from mofa_lib.workers import LIBRARY, processes
 
@@ -41,7 +42,32 @@ def test_cores_are_those_that_a_process_may_use():
     (one, *_) = os.sched_getaffinity(0)
     program = f"os.sched_setaffinity(0, [{one}]); print(processes.cores())"
     assert python(program).communicate()[0] == "1\n"
-    assert cores() == len(os.sched_getaffinity(0))
+    assert 1 <= cores() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "5000 100000\n"}, 1),
+        ({"cpu.max": "1600000 100000\n"}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({}, 8),
+    ],
+    ids=str,
+)
+def test_cores_are_no_more_than_a_container_s_share(files, found, tmp_path, monkeypatch):
+    """On eight cores; the files are those of Linux's control groups, in version 2 and 1."""
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(of_the_library, "CGROUP", tmp_path, raising=False)
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert cores() == found
 
 
 CHILD = "import functools; processes.end_after(functools.partial(os.read, 0, 1)); "

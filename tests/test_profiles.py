@@ -22,6 +22,7 @@ def test_the_paper_s_numbers():
     assert (paper.encoder, paper.batch, paper.steps, paper.rate) == ("vgg19", 5, 200_000, 0.1)
     assert (paper.detector, paper.autoencoder) == ("resnet50", "table1")
     assert (paper.detector_batch, paper.detector_rate) == (128, 0.1)
+    assert paper.attack_steps == profile("cpu").attack_steps == 50
 
 
 def test_smoke_uses_the_shipped_weights_on_few_faces():

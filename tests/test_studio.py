@@ -90,7 +90,7 @@ def test_landmarks_are_where_the_picture_shows_them(plain, mark):
 def test_skin_is_where_the_skin_shows(plain, monkeypatch):
     """With hair, hat and glasses on: pixels that change when bare skin is painted are the mask."""
     monkeypatch.setattr(plain, "plain", False)
-    dressed = [plain.person(np.random.default_rng(seed)) for seed in range(30)]
+    dressed = (plain.person(np.random.default_rng(seed)) for seed in range(30))
     wearer = next(
         p for p in dressed if p.outfit.attributes["glasses"] and p.outfit.thickness.max() > 3
     )

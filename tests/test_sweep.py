@@ -13,7 +13,9 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+import torch
 
+from mofa_lib.artifacts import save_tensors
 from mofa_lib.sweep import main, sweep
 
 ROOT = Path(__file__).parents[1]
@@ -173,20 +175,23 @@ from pathlib import Path
 
 if a == 9:
     os._exit(9)
-found = {"cache": os.environ["MOFA_CACHE"], "path": sys.path[0]}
+places = {name: os.environ[name] for name in ("MOFA_CACHE", "MOFA_WEIGHTS")}
+found = {**places, "path": sys.path[0]}
 Path(out, "found.json").write_text(json.dumps(found))
 """
 
 
 def test_a_run_finds_the_library_and_the_cache_where_they_are_here(tmp_path, monkeypatch):
-    """A library that is not installed, and a relative cache. And a kernel that dies is named."""
+    """A library that is not installed, and relative folders. And a kernel that dies is named."""
     notebook = write_notebook(tmp_path / "place.ipynb", PARAMETERS, PLACE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MOFA_CACHE", "cache of runs")
+    monkeypatch.setenv("MOFA_WEIGHTS", "own")
     with pytest.raises(RuntimeError, match="The run a=9 stopped: its kernel was ended; was there"):
         sweep(notebook, "sweep", {"a": [1, 9]})
     (row,) = read(tmp_path / "sweep" / "table.csv")
-    assert row["found.cache"] == str(tmp_path / "cache of runs")
+    assert row["found.MOFA_CACHE"] == str(tmp_path / "cache of runs")
+    assert row["found.MOFA_WEIGHTS"] == str(tmp_path / "own")
     assert (Path(row["found.path"]) / "mofa_lib" / "sweep.py").is_file()
 
 
@@ -195,9 +200,15 @@ def test_runs_of_something_else_are_not_mixed(notebook, tmp_path, asked, monkeyp
     with monkeypatch.context() as other:
         other.setenv("MOFA_PROFILE", "paper")
         with pytest.raises(
-            ValueError, match="holds runs of another notebook, library or MOFA_PROFILE: delete it"
+            ValueError, match="holds runs of another notebook, library or MOFA_PROFILE, or with"
         ):
             sweep(notebook, tmp_path / "sweep", {"a": [1, 2]})
+    monkeypatch.setenv("MOFA_WEIGHTS", str(tmp_path / "own"))
+    sweep(notebook, tmp_path / "sweep", {"a": [1]})
+    save_tensors(tmp_path / "own" / "mofa_cpu-1of1.safetensors", {"w": torch.zeros(1)}, {})
+    with pytest.raises(ValueError, match="or with other weights: delete it or choose another"):
+        sweep(notebook, tmp_path / "sweep", {"a": [1, 2]})
+    monkeypatch.delenv("MOFA_WEIGHTS")
     write_notebook(notebook, PARAMETERS, WORK + "# changed")
     with pytest.raises(ValueError, match="holds runs of another notebook"):
         sweep(notebook, tmp_path / "sweep", {"a": [1, 2]})

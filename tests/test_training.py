@@ -438,7 +438,8 @@ def small_profile(cache, monkeypatch):
     chosen = profiles.Profile(
         name="gpu", weights="gpu", size=112, model="anny", encoder="small", classifier="tiny",
         detector="resnet18", autoencoder="table1", identities=2, per_identity=2, batch=4, steps=6,
-        rate=5e-4, detector_batch=4, detector_steps=4, detector_rate=1e-3, faces=8, pairs=8,
+        rate=5e-4, detector_batch=4, detector_steps=4, detector_rate=1e-3, attack_steps=3,
+        faces=8, pairs=8,
     )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     for module in (tasks.autoencoder, tasks.detector):
@@ -490,13 +491,16 @@ def test_the_linear_autoencoder_needs_no_descent(cache, small_profile, monkeypat
         assert "has a closed form" in capsys.readouterr().err
 
 
-def test_weights_go_where_they_are_asked_to(cache, small_profile, tmp_path):
-    main(["--what", "mofa", "--profile", "gpu", "--out", str(tmp_path / "out")])
+def test_weights_go_where_they_are_asked_to(cache, small_profile, few_faces, tmp_path):
+    out = str(tmp_path / "out")
+    main(["--what", "mofa", "--profile", "gpu", "--steps", "1", "--out", out])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mofa_gpu-1of1.safetensors"]
 
 
-def test_further_training_starts_from_the_weights_that_are_there(cache, small_profile, monkeypatch):
-    main(["--what", "mofa", "--profile", "gpu"])
+def test_further_training_starts_from_the_weights_that_are_there(
+    cache, small_profile, few_faces, monkeypatch
+):
+    main(["--what", "mofa", "--profile", "gpu", "--steps", "1"])
     before = load_weights("mofa", "gpu")[0]
     began = []
 
@@ -513,21 +517,24 @@ def test_further_training_starts_from_the_weights_that_are_there(cache, small_pr
     assert "--further" not in metadata["further_than"]["command"]
 
 
-def test_further_training_trains_although_the_first_one_is_finished(cache, small_profile):
-    main(["--what", "mofa", "--profile", "gpu"])
+def test_further_training_trains_although_the_first_one_is_finished(
+    cache, small_profile, few_faces
+):
+    command_line = ["--what", "mofa", "--profile", "gpu", "--steps", "2"]
+    main(command_line)
     before = load_weights("mofa", "gpu")[0]
-    main(["--what", "mofa", "--profile", "gpu", "--further"])
+    main([*command_line, "--further"])
     assert not load_weights("mofa", "gpu")[0]["head.weight"].equal(before["head.weight"])
 
 
-def test_fewer_steps_can_be_asked_for(cache, small_profile):
+def test_fewer_steps_can_be_asked_for(cache, small_profile, few_faces):
     main(["--what", "mofa", "--profile", "gpu", "--steps", "3"])
     metadata = find_weights("mofa", "gpu").made
     assert metadata["steps"] == 3 and "--steps 3" in metadata["command"]
 
 
 def test_a_run_out_of_time_keeps_its_place_and_writes_weights_only_at_the_end(
-    cache, small_profile, capsys
+    cache, small_profile, few_faces, capsys
 ):
     command = ["--what", "mofa", "--profile", "gpu", "--steps", "2", "--minutes", "0"]
     main(command)
@@ -536,7 +543,7 @@ def test_a_run_out_of_time_keeps_its_place_and_writes_weights_only_at_the_end(
     assert find_weights("mofa", "gpu").made["steps"] == 2
 
 
-def test_the_loss_s_weights_can_be_asked_for(cache, small_profile, capsys):
+def test_the_loss_s_weights_can_be_asked_for(cache, small_profile, few_faces, capsys):
     command_line = "--what mofa --profile gpu --steps 1 --loss-weights landmark=0,shape=0.5"
     main(command_line.split())
     metadata = find_weights("mofa", "gpu").made

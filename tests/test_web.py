@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,8 +22,9 @@ from mofa_lib import load_detector, load_pretrained
 from mofa_lib.artifacts import save_json
 from mofa_lib.attack import CodeDistance, LatentAttack, quantize
 from mofa_lib.processes import alone
+from mofa_lib.studio.recipe import sources
 from mofa_lib.web import verify_run
-from mofa_lib.web.lab import FORMAT, PEOPLE, RATE, STEPS
+from mofa_lib.web.lab import FORMAT, PEOPLE, RATE
 
 BOUND = 4 / 255
 ROOT = Path(__file__).parents[1]
@@ -125,13 +125,14 @@ def test_the_derivative_is_autograd_s(graphs, mofa, faces, weights):
 
 def test_a_run_ends_where_the_library_ends(graphs, mofa, faces, weights):
     targets = mofa.encode(faces[[5, 7]])
+    steps = 12
     attack = LatentAttack(
-        mofa.encode, CodeDistance(mofa.model), BOUND, STEPS, precision="float32"
+        mofa.encode, CodeDistance(mofa.model), BOUND, steps, precision="float32"
     )  # the graph's
     attacked = attack(faces[:2], targets)
     for i in range(2):
         inputs, course = beginning(faces[i : i + 1], targets[i].to_vector(), weights), []
-        for _ in range(STEPS + 1):
+        for _ in range(steps + 1):
             found, inputs = step(graphs["attack"], inputs)
             course.append(float(found["terms"].sum()))
             assert (found["attacked"] - faces[i : i + 1]).abs().max() <= BOUND + 1e-6
@@ -262,11 +263,8 @@ def test_codes_of_one_coordinate_move_one_group(graphs, mofa, faces, weights, ab
 
 
 def test_make_exports_the_lab_anew_when_anything_behind_it_changed():
-    """All the modules that the export loads, and all that they read of what ships."""
-    loaded = "import sys, mofa_lib.web; print(*(m for m in sys.modules if m[:8] == 'mofa_lib'))"
-    command = [sys.executable, "-c", loaded]
-    run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    files = [find_spec(name).origin for name in run.stdout.split()]
+    """All the modules that the export imports, and all that they read of what ships."""
+    files = [find_spec(f"mofa_lib.{name}").origin for name in sources("web.lab")]
     modules = {Path(file).relative_to(ROOT).as_posix() for file in files}
     files = (ROOT / "mofa_lib" / "shipped").rglob("*.safetensors")
     shipped = {path.relative_to(ROOT).as_posix() for path in files}

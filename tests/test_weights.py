@@ -168,6 +168,16 @@ def test_another_folder_can_hold_one_s_own(shipped, tmp_path, monkeypatch):
     assert find_weights("detector", "gpu").paths == own
 
 
+def test_a_relative_folder_stays_where_it_was_first_asked_for(shipped, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MOFA_WEIGHTS", "relative weights")
+    mine = save(seed=2)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert find_weights("detector", "gpu").paths == mine
+    assert mine[0].parent == tmp_path / "relative weights"
+
+
 def test_own_weights_are_listed_where_they_are_loaded(shipped):
     save("detector", size=112)  # does not fit
     save("mofa", model="0" * 64)  # nor does this
