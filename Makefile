@@ -135,7 +135,7 @@ ablation: $(READY)  ## train chapter 6's encoder seven times with a part left ou
 	$(BIN)/papermill book/06_mofa.ipynb _build/results/06_ablation.ipynb --cwd _build/results \
 	    -p ablate True -p steps 20 -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
 
-outside: $(READY)  ## ask judges from outside whom chapter 10's attack draws (45 minutes on one core)
+outside: $(READY)  ## ask judges from outside whom chapter 10's attack draws (an hour on one core)
 	@mkdir -p _build/results
 	$(BIN)/papermill book/10_attack_results.ipynb _build/results/10_outside.ipynb --cwd _build/results \
 	    -p outside True -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
