@@ -73,6 +73,7 @@ def build_heads(path: Path = HEADS) -> None:
     template, mean, triangles = mesh.of(template), mesh.of(mean), mesh.triangles
     inside = inside_the_outline(first._centred(mean)) > -0.5  # mm
     model_vertices = triangles[inside[triangles].all(1)].unique()
+    shapes_of_anny = shapes
     shapes = torch.stack([mesh.of(shape) for shape in shapes])  # (K, H, 3)
 
     of_action = first._numbers(labels, first._is_action)
@@ -81,7 +82,7 @@ def build_heads(path: Path = HEADS) -> None:
         "template": template,
         "origin": mean[model_vertices].mean(0),
         "faces": triangles.int(),
-        "landmarks": anny_mesh.landmarks(mean, triangles, masks).int(),
+        "landmarks": _landmarks(head, shapes_of_anny, mesh).int(),
         "model_vertices": model_vertices.int(),
         "regions": torch.stack(list(masks.values()), 1).half(),
         "occlusion": anny_mesh.occlusion(mean, triangles).half(),
@@ -103,6 +104,24 @@ def build_heads(path: Path = HEADS) -> None:
         "locals": [labels[i].removeprefix("local_change:") for i in of_local[0::2]],
     }
     save_tensors(path, tensors, metadata)
+
+
+def _landmarks(head, shapes: Tensor, mesh: anny_mesh.Topology) -> Tensor:
+    """Vertices of the 68 iBUG points: those of the first edition's heads.
+
+    They were read off a picture of its mean head, so that head is made once more.
+
+    Args:
+        shapes: all blend shapes of anny, (K, N, 3).
+    """
+    rng = np.random.default_rng(first.SEED)
+    people = {name: torch.from_numpy(values) for name, values in first._population(rng).items()}
+    mixed = head.get_phenotype_blendshape_coefficients(**people).float().mean(0)  # (K,)
+    mean = first._axes(head.template_vertices) + torch.einsum("k,kvc->vc", mixed, shapes)
+    whole = anny_mesh.visible(head)
+    whole = anny_mesh.cut(whole, anny_mesh.crop_height(first._centred(whole.of(mean))))
+    marks = anny_mesh.landmarks(whole.of(mean), whole.triangles, anny_mesh.regions(head, whole))
+    return torch.cdist(whole.of(mean)[marks], mesh.of(mean)).argmin(1)
 
 
 def inside_the_outline(points: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ CURLS = "afro01"
 HANGING = ("long01", "ponytail01", "braid01")
 BEARDS = {"all over": 0.55, "chin and lip": 0.28, "lip": 0.17}
 
+FULL = 0.95  # cover of the scalp by sheets of hair
 HALF = 0.45  # opacity at which a strand ends
 LASH = {True: 0.9, False: 0.65}  # men seem to have fewer
 NECK = -25.0  # mm: what hangs lower is as long as one likes
@@ -97,7 +98,7 @@ class Hairdresser:
         """
         who = head.phenotype
         linear = torch.from_numpy(colour**GAMMA).float()
-        parts, cover, beard = [self.lashes_of(head, rng)], 0.95, ""
+        parts, cover, beard = [self.lashes_of(head, rng)], FULL, ""
         style = _style(who, rng)
         if style == "bald":
             cover = rng.uniform(0, 0.25)
@@ -109,9 +110,9 @@ class Hairdresser:
             parts.append(self._wear(head, style, linear, rng))
         if who.male and rng.random() < 0.36:
             beard = str(rng.choice(list(BEARDS), p=list(BEARDS.values())))
-            length, tone = 1.2 + 14 * rng.beta(0.8, 2.2), linear * rng.uniform(0.7, 1)
+            length, tone = 1.2 + 11 * rng.beta(0.8, 2.5), linear * rng.uniform(0.7, 1)
             density = self._beards[beard]
-            parts.append(self.fur.grow(head, density, length, (0, -0.7, 0.15), tone, rng))
+            parts.append(self.fur.grow(head, density, length, (0, -0.7, 0.0), tone, rng))
         return Strands.joined(parts), cover, style, beard
 
     def _receding(self, who: Phenotype, rng: np.random.Generator) -> Float[np.ndarray, " F"]:
@@ -199,6 +200,6 @@ def _before_the_eyes(
     """1 where hair would hang before the face: a fringe is cut somewhere above the brows."""
     x, y, z = points.T
     brows = np.concatenate([marks[LEFT_BROW], marks[RIGHT_BROW]])[:, 1].max()
-    line = brows + rng.uniform(-2, 14) + smooth_field(points, rng, 2.0, 12)
+    line = brows + rng.uniform(-2, 14) + smooth_field(points, rng, 1.0, 20)
     side = np.abs(marks[JAW][[0, -1], 0]).mean() * rng.uniform(0.72, 0.86)
     return expit((line - y) / 1.5) * expit((side - np.abs(x)) / 2) * expit((z + 12) / 4)

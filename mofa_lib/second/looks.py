@@ -51,7 +51,7 @@ class Looks:
     """
 
     skins: dict[str, Float[Tensor, "3 H W"]]
-    brows: dict[str, Float[Tensor, "H W"]]
+    brows: dict[str, Float[Tensor, "R S"]]
     hair: dict[str, Sheet]
     lashes: dict[str, Sheet]
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mofa_lib.camera import Camera, pose
 from mofa_lib.second import darkroom, scene
-from mofa_lib.second.hair import Hairdresser, hair_colour
+from mofa_lib.second.hair import FULL, Hairdresser, hair_colour
 from mofa_lib.second.heads import Head, HeadShapes
 from mofa_lib.second.looks import load_looks
 from mofa_lib.second.skin import SkinPainter
@@ -26,6 +27,14 @@ from mofa_lib.studio.scene import GAMMA, Light
 from mofa_lib.studio.wardrobe import Wardrobe
 
 BROADEST = 0.9  # of a smile
+CLEARANCE = 1.5  # mm between rims and skin
+# How much of an expression is left before a camera, by the beginnings of the actions' names.
+POSED = 0.6
+HELD_BACK = {
+    "jawLeft": 0, "jawRight": 0, "mouthLeft": 0, "mouthRight": 0, "jawOpen": 0.35, "browDown": 0.3,
+    "noseSneer": 0.3, "mouthFrown": 0.4, "mouthPucker": 0.3, "mouthFunnel": 0.3, "eyeLook": 0.5,
+    "mouthShrug": 0.4, "jawForward": 0.2,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,11 @@ class Studio(first.Studio):
         atlas = self.painter.atlas
         near = [np.linalg.norm(atlas.points - cheek, axis=1) < 10 for cheek in self.painter.cheeks]
         self._cheeks = torch.from_numpy(atlas.texels[np.logical_or(*near)])
+        held_back = [
+            next((share for start, share in HELD_BACK.items() if name.startswith(start)), POSED)
+            for name in self.shapes.actions
+        ]
+        self._posed = torch.tensor(held_back)
         self._sky = torch.from_numpy(self.shapes.fine @ self.shapes.occlusion.numpy())
 
     def person(self, rng: np.random.Generator) -> Person:
@@ -120,7 +134,8 @@ class Studio(first.Studio):
             against_the_sun = bool(rng.random() < 0.07)
             glasses = "sunglasses" if against_the_sun else "glasses"
             sides = self.shapes.mean[:, 0].numpy()
-            parts |= garments.glasses(marks, sides, sun=against_the_sun, rng=rng)
+            worn = garments.glasses(marks, sides, sun=against_the_sun, rng=rng)
+            parts |= _before_the_face(worn, head.neutral.numpy())
         if self.plain:
             parts, glasses = {"teeth": parts["teeth"]}, ""
         return parts, glasses
@@ -134,10 +149,11 @@ class Studio(first.Studio):
         rng: np.random.Generator,
     ) -> None:
         """Colour the skin under hair and beard, in place."""
-        roots = cover * self.painter.scalp * (0.9 + 0.1 * self.painter.grain(rng, 0.7)).clip(0, 1)
+        where = self.painter.scalp if cover < FULL else self.painter.under_hair
+        roots = cover * where * (0.9 + 0.1 * self.painter.grain(rng, 0.7)).clip(0, 1)
         if beard:
             grown = self.painter.features.beards[beard] * (1 - self.painter.regions["lips"])
-            roots = np.maximum(roots, 0.75 * grown)
+            roots = np.maximum(roots, 0.6 * grown)
         texels = self.painter.atlas.texels
         for channel, tone in zip(texture.reshape(5, -1), [*(0.75 * hair), 0.3, 0], strict=True):
             channel[texels] += (tone - channel[texels]) * roots
@@ -147,12 +163,12 @@ class Studio(first.Studio):
 
         The same generator gives the same shot.
         """
-        expression = self._smile(self.shapes.expression(rng), rng).clamp(max=BROADEST)
+        expression = self._smile(self._posed * self.shapes.expression(rng), rng)
         rotation = rng.normal(0, [0.12, 0.32, 0.05]).clip(-0.9, 0.9)
         distance = np.exp(rng.uniform(np.log(700), np.log(1500)))
         misread = rng.normal(0, 0.008, (5, 2))
         return Shot(
-            expression=expression,
+            expression=expression.clamp(max=BROADEST),
             rotation=torch.from_numpy(rotation).float(),
             distance=float(distance),
             misread=torch.from_numpy(misread).float(),
@@ -223,6 +239,17 @@ class Studio(first.Studio):
             seen = Camera(distance=shot.distance).project(points[None], size)[0]  # (V, 3)
             screen.append(torch.cat([seen[:, :2] @ turn.T + shift, seen[:, 2:]], 1))
         return torch.stack(screen)
+
+
+def _before_the_face(
+    glasses: dict[str, Float[np.ndarray, "P 3"]], head: Float[np.ndarray, "H 3"]
+) -> dict[str, Float[np.ndarray, "P 3"]]:
+    """Glasses moved forward until no rim cuts into brows or cheeks."""
+    front = head[head[:, 2] > 0]
+    rims = np.concatenate([points for name, points in glasses.items() if name.endswith("rim")])
+    _, near = cKDTree(front[:, :2]).query(rims[:, :2])
+    forward = np.clip((front[near, 2] - rims[:, 2]).max() + CLEARANCE, 0, 12)
+    return {name: points + np.float32([0, 0, forward]) for name, points in glasses.items()}
 
 
 def _paint_worn(texture: Float[np.ndarray, "5 R S"], rng: np.random.Generator) -> None:

@@ -26,6 +26,8 @@ from mofa_lib.studio.scene import GAMMA
 MELANIN = np.array([1.0, 1.45, 1.9], np.float32)
 HAEMOGLOBIN = np.array([0.08, 1.0, 0.8], np.float32)
 
+PALER = 0.85  # of the painted skins' colour is left: they are rather orange
+
 IRIS = np.array(
     [
         [0.20, 0.12, 0.07],  # dark brown
@@ -35,6 +37,7 @@ IRIS = np.array(
         [0.43, 0.48, 0.50],  # grey
     ]
 )
+GAZE = 5  # texels that the eyes of these heads look too high
 DARK = np.array([0.06, 0.05, 0.05])  # of lids' rims and of lines drawn there
 INSIDE = [0.16, 0.05, 0.05, 0.2]  # of the mouth, and its shine
 
@@ -43,10 +46,16 @@ HAIRLINE = [-100, -75, -60, -48, -28, -8, 25, 60], [-50, -35, 30, 40, 22, 66, 96
 PERIODS = {"young": 22, "middleage": 48, "old": 72}  # years of the painted people
 
 
-def scalp(points: Float[np.ndarray, "P 3"], higher: float | np.ndarray = 0) -> np.ndarray:
-    """1 where hair grows on the mean head, 0 elsewhere; the hairline may lie higher, mm."""
+def scalp(
+    points: Float[np.ndarray, "P 3"], higher: float | np.ndarray = 0, softness: float = 3
+) -> Float[np.ndarray, " P"]:
+    """1 where hair grows on the mean head, 0 elsewhere, over some mm of softness.
+
+    Args:
+        higher: than usual the hairline lies, mm.
+    """
     _, y, z = points.T
-    return expit((y - np.interp(z, *HAIRLINE) - higher) / 3)
+    return expit((y - np.interp(z, *HAIRLINE) - higher) / softness)
 
 
 class SkinPainter:
@@ -55,7 +64,7 @@ class SkinPainter:
     Attributes:
         atlas: where the texels lie.
         features: where lashes, beards and so on are.
-        scalp: where hair grows, at the texels.
+        scalp, under_hair: where hair grows, at the texels, and where sheets of it cover the skin.
     """
 
     def __init__(self, shapes: HeadShapes, looks: Looks):
@@ -66,6 +75,7 @@ class SkinPainter:
         masks = np.stack([shapes.regions[name].numpy() for name in names], 1)
         self.regions = dict(zip(names, self.atlas.spread(masks).T, strict=True))
         self.scalp = scalp(self.atlas.points) * (1 - self.regions["ears"])
+        self.under_hair = scalp(self.atlas.points, higher=8) * (1 - self.regions["ears"])
 
         marks = self._vertices[shapes.landmarks.numpy()]
         self.cheeks = [
@@ -88,6 +98,8 @@ class SkinPainter:
         density = self._mixed(who, rng)  # (P, 3)
         density = density + np.multiply.outer(self._melanin(who, rng), MELANIN)
         density = density + np.multiply.outer(self._blood(rng), HAEMOGLOBIN)
+        even = density.mean(1, keepdims=True)
+        density = even + PALER * (density - even)
         colour = np.exp(-density.clip(0.02) / GAMMA)
         if who.male:
             colour = self._shave(colour, hair, rng)
@@ -124,15 +136,20 @@ class SkinPainter:
         _, near = cKDTree(self.atlas.points[painted]).query(some, 16)
         _, like = cKDTree(some).query(self.atlas.points[lost])
 
+        _, height, depth = self.atlas.points[painted].T
+        forehead = (height > 60) & (height < 90) & (depth > 20)
+        high = scalp(self.atlas.points, higher=-10, softness=6)[:, None]
+
         left, top, right, bottom = SKIN_WINDOW
         densities = {}
         for name, skin in looks.skins.items():
-            _, high, wide = skin.shape
-            x = (u - left) / (right - left) * wide - 0.5
-            y = (1 - v - top) / (bottom - top) * high - 0.5
+            _, rows, columns = skin.shape
+            x = (u - left) / (right - left) * columns - 0.5
+            y = (1 - v - top) / (bottom - top) * rows - 0.5
             channels = -GAMMA * skin.clamp(min=0.01).log().numpy()
             density = np.stack([ndimage.map_coordinates(c, [y, x], order=1) for c in channels], 1)
             density[lost] = density[painted][near].mean(1)[like]
+            density += (density[painted][forehead].mean(0) - density) * high
             densities[name] = density.astype(np.float32)
         return densities
 
@@ -210,9 +227,10 @@ class SkinPainter:
     ) -> np.ndarray:
         """Brows of one shape, thinner or thicker, darker than the hair."""
         shape = self._brows[rng.integers(len(self._brows))]
-        strength = rng.uniform(0.8 if who.male else 0.65, 1.0)
-        fullness = rng.uniform(*(0.3, 0.6) if who.male else (0.4, 0.85))
-        return mix(colour, rng.uniform(0.35, 0.65) * hair + 0.01, strength * shape**fullness)
+        strength = rng.uniform(0.85, 1.0)
+        fullness = rng.uniform(*(0.22, 0.45) if who.male else (0.3, 0.6))
+        tone = rng.uniform(0.35, 0.65) * np.minimum(hair, 0.5) + 0.01
+        return mix(colour, tone, strength * shape**fullness)
 
     def _paint_eyes(
         self, texture: Float[np.ndarray, "R S 4"], who: Phenotype, rng: np.random.Generator
@@ -223,4 +241,5 @@ class SkinPainter:
             iris = IRIS[rng.choice(5, p=[0.3, 0.2, 0.15, 0.25, 0.1])]
         iris = iris * rng.uniform(0.8, 1.2)
         for patch, eye in zip((LEFT_EYEBALL, RIGHT_EYEBALL), eyeball(iris, rng), strict=True):
-            texture[patch] = eye * [0.9, 0.9, 0.9, 1]  # in the shade of the lids
+            straight = np.roll(eye, GAZE, 0)
+            texture[patch] = straight * [0.85, 0.85, 0.85, 1]  # in the shade of the lids
