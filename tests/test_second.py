@@ -1,5 +1,6 @@
 """The second edition of people: who they are, what they look like, how they are drawn."""
 
+import copy
 import io
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from PIL import Image
 from scipy import sparse
 from scipy.interpolate import interp1d
 
+from mofa_lib import second
 from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import load_tensors
 from mofa_lib.faces import five_points
@@ -22,7 +24,6 @@ from mofa_lib.second.heads import HEADS
 from mofa_lib.second.learn import MODEL
 from mofa_lib.second.looks import BROW_WINDOW, LOOKS, packed, unpacked
 from mofa_lib.second.phenotype import OLD, YOUNG, Phenotype, closeness
-from mofa_lib.second.photographer import Studio
 from mofa_lib.second.strands import Strands
 from mofa_lib.studio.recipe import LIBRARY, sources
 from mofa_lib.studio.scene import Light
@@ -32,7 +33,7 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def studio():
-    return Studio()
+    return second.people._studio(False)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +219,8 @@ def test_a_seed_is_a_photograph(studio, people):
 
 def test_hair_is_no_bare_skin(studio):
     """By the masks, with the same pictures of the same person, bald and not."""
-    plain = Studio(plain=True)
+    plain = copy.copy(studio)
+    plain.plain = True
     for seed in range(9):
         person = studio.person(np.random.default_rng(seed))
         if person.style in ("long01", "bob02", "afro01"):

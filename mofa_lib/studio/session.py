@@ -19,7 +19,7 @@ from tqdm import tqdm
 from mofa_lib.artifacts import cache_folder, writing_to_cache
 from mofa_lib.processes import alone, cores, end_after
 from mofa_lib.studio.cache import FaceCache
-from mofa_lib.studio.photographer import Person, Photographs, Studio
+from mofa_lib.studio.photographer import Model, Person, Photographs, Studio
 from mofa_lib.studio.recipe import recipe
 
 SPLITS = ("train", "validation", "calibration", "test")
@@ -68,12 +68,12 @@ class PhotoSession:
         """Where the pictures are taken."""
         return _studio(self.plain)
 
-    def person(self, identity: int) -> Person:
+    def person(self, identity: int) -> Model:
         """The person with this number."""
         # The leading 0 and, in `rng`, 1 keep people and pictures independent.
         return self.invited((0, SPLITS.index(self.split), self.seed, identity))
 
-    def invited(self, chance: tuple[int, ...]) -> Person:
+    def invited(self, chance: tuple[int, ...]) -> Model:
         """Who comes by this chance."""
         return _person(self.plain, chance)
 
