@@ -89,7 +89,7 @@ test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
-	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py -m slow
+	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py tests/test_second.py -m slow
 
 # `make test` compares the outputs of its own runs, by nbval too. Here nbval runs the notebooks itself, in any profile.
 nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs

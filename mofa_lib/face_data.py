@@ -59,6 +59,8 @@ class RenderedFaces(Dataset):
         landmarks: (N, 68, 2), pixels.
     """
 
+    session = PhotoSession  # who is photographed, and where
+
     @standard_torch()
     def __init__(
         self,
@@ -77,7 +79,7 @@ class RenderedFaces(Dataset):
         self.per_identity = whole("per_identity", per_identity, 1)
         self.identities: Int[Tensor, " N"] = torch.arange(count) // self.per_identity
 
-        self._session = PhotoSession(
+        self._session = self.session(
             split, count, self.seed, self.size, self.per_identity, bool(plain)
         )
         self._session.complete()

@@ -13,7 +13,7 @@ Letters in the shapes: B images, V vertices, F triangles, N triangles of one chu
 T tiles, M pairs of a triangle and a pixel that it may cover, P pixels that see a triangle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,7 @@ _INDEX = (1 << 32) - 1  # the lower half of a key in the buffer
 _SLACK = 2.0**-20
 _CHUNK = 1 << 17  # triangles at a time, over the whole batch: what the caches hold
 _Points = Tensor | tuple[Tensor, Tensor]  # planes x, y (and more)
+_Opaque = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def rasterize(
     size: int | tuple[int, int],
     *,
     cull_backfaces: bool = True,
+    opaque: _Opaque | None = None,
 ) -> Fragments:
     """Visible triangle, barycentric coordinates and depth at every pixel centre.
 
@@ -66,6 +68,9 @@ def rasterize(
             coordinates.
         size: image side, or (height, width), in pixels.
         cull_backfaces: drop triangles that face away.
+        opaque: told triangles, (M,), and the weights of their corners, (3, M), it says which of
+            these places are seen, (M,), as strands of hair are, and not the gaps between them. It
+            needs `cull_backfaces`: else the corners of a triangle may come in reverse.
     Returns:
         Fragments; `barycentric` and `depth` are differentiable in `screen`. Exact ties go to the
         lowest index; where two depths differ by less than float32 can tell, either may win.
@@ -88,7 +93,7 @@ def rasterize(
     height, width = size if isinstance(size, tuple) else 2 * [whole("size", size, 1)]
     planes = screen.movedim(-1, 0).contiguous()  # (3, B, V): x, y, depth
     triangles = faces.T.contiguous()  # (3, F)
-    face = _visibility(planes.detach(), triangles, height, width, cull_backfaces)  # (B, H, W)
+    face = _visibility(planes.detach(), triangles, height, width, cull_backfaces, opaque)
 
     # What follows has a gradient, and looks only at the pixels that see a triangle.
     pixels, corners = _corners(face, triangles, screen.shape[1])  # (P,), (3, P)
@@ -171,15 +176,19 @@ def _edge_functions(
 
 
 def _visibility(
-    planes: Tensor, triangles: Tensor, height: int, width: int, cull_backfaces: bool
+    planes: Tensor,
+    triangles: Tensor,
+    height: int,
+    width: int,
+    cull_backfaces: bool,
+    opaque: _Opaque | None,
 ) -> Tensor:
     """Index of the nearest triangle at each pixel, (B, H, W); −1 where nothing is hit.
 
     Args:
         planes: x, y and depth of the vertices, (3, B, V).
         triangles: (3, F).
-        height, width: of the picture, in pixels.
-        cull_backfaces: drop triangles that face away.
+        height, width, cull_backfaces, opaque: as in `rasterize`.
     """
     device, (_, batch, vertices) = triangles.device, planes.shape
     # A vertex behind the camera has no place: its triangles fail every comparison in the sieve.
@@ -204,7 +213,7 @@ def _visibility(
         # Then the test in float64, whose results compete for the pixel's place in the buffer.
         a, b, c = (corner.index_select(1, triangle).double() for corner in (a, b, c))  # (3, M) each
         index = numbers.expand(batch, -1).reshape(-1).index_select(0, triangle)  # (M,)
-        key = _keys(a, b, c, pixel, index)  # (M,)
+        key = _keys(a, b, c, pixel, index, opaque)  # (M,)
         start = starts.expand(-1, numbers.shape[0]).reshape(-1).index_select(0, triangle)  # (M,)
         place = (pixel[1] * (width + 1) + pixel[0]).long().add_(start)  # (M,)
         buffer.view(-1).scatter_reduce_(0, place, key, "amin")
@@ -213,20 +222,28 @@ def _visibility(
     return torch.where(nearest == _NOTHING, -1, nearest & _INDEX)
 
 
-def _keys(a: Tensor, b: Tensor, c: Tensor, pixel: Tensor, index: Tensor) -> Tensor:
+def _keys(
+    a: Tensor, b: Tensor, c: Tensor, pixel: Tensor, index: Tensor, opaque: _Opaque | None
+) -> Tensor:
     """Depth and index of a triangle at a pixel in one integer, (M,): the least is what is seen.
 
     Args:
         a: x, y and depth of a corner, float64, (3, M); so are b and c.
         pixel: column and row, float64, (2, M).
         index: of the triangle, (M,).
+        opaque: as in `rasterize`.
     Returns:
-        The bits of the depth above those of the index; `_NOTHING` where the pixel is outside.
+        The bits of the depth above those of the index; `_NOTHING` where the pixel is outside, or
+        sees through.
     """
     w0, w1, w2 = _edge_functions(a, b, c, *(pixel + 0.5))  # (M,) each
     area = w0 + w1 + w2
     outside = (_largest(w0, w1, w2) > 0) | (area >= 0)
-    depth = (area / (w0 / a[2] + w1 / b[2] + w2 / c[2])).float()
+    over_depth = (w0 / a[2], w1 / b[2], w2 / c[2])
+    total = over_depth[0] + over_depth[1] + over_depth[2]
+    if opaque:
+        outside |= ~opaque(index, (torch.stack(over_depth) / total).float())
+    depth = (area / total).float()
 
     # Positive floats sort like their bit patterns. At equal depth the lowest index wins.
     bits = depth.view(torch.int32).long()

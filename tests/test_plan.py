@@ -12,7 +12,7 @@ GRAPH = grimp.build_graph("mofa_lib", cache_dir=None)
 PLAN = (
     {"adapters", "anny_faces", "show", "sweep", "training", "web"},
     {"detector"},
-    {"identity", "linear_autoencoder", "parts"},
+    {"identity", "linear_autoencoder", "parts", "second"},
     {
         "attack", "autoencoder", "defence", "export", "face_data", "likeness", "metrics",
         "notebooks", "photographs", "results",
@@ -34,6 +34,15 @@ WINGS = {
         {"best", "distance", "gradient_sign", "precision"},
     ),
     "judges": ({"build"}, {"judge"}, {"networks"}),
+    "second": (
+        {"build", "learn", "people"},
+        {"photographer"},
+        {"darkroom", "hair"},
+        {"fur", "scene", "skin"},
+        {"strands"},
+        {"heads", "looks"},
+        {"phenotype"},
+    ),
     "show": ({"attack_panels", "explorer"}, {"flipbooks", "live", "pictures", "viewer"}),
     "studio": (
         {"build", "session"},

@@ -77,6 +77,7 @@ class Features:
     Attributes:
         face, freckled, t_zone: masks in [0, 1] at the texels.
         lashes: how dark the rims of the lids are, in [0, 1].
+        beards: where a beard of each style grows, in [0, 1].
     """
 
     def __init__(self, shapes: HeadShapes, atlas: Atlas):
@@ -96,7 +97,7 @@ class Features:
         self._brows = [self._along(_bend(line)) for line in brows]
         self.lashes = self._lash_lines(shapes, marks)
         self._folds = self._fold_lines(marks)
-        self._beards = self._beard_styles(ears)
+        self.beards = self._beard_styles(ears)
 
     def _beard_styles(self, ears: np.ndarray) -> dict[str, np.ndarray]:
         """Where a beard of each style grows, in [0, 1] at the texels."""
@@ -145,12 +146,12 @@ class Features:
         rng: np.random.Generator,
     ) -> np.ndarray:
         """For most men a shadow or stubble, for some a beard; for women nothing."""
-        style = rng.choice(list(self._beards), p=[0.7, 0.2, 0.1])
+        style = rng.choice(list(self.beards), p=[0.7, 0.2, 0.1])
         dense = rng.beta(0.7, 1.2) * attributes["gender"] ** 2
         if rng.random() >= 0.75:  # shaven
             dense = 0.0
         hairs = (0.8 + 0.2 * dense + 0.12 * grain).clip(0, 1)
-        return mix(colour, hair, dense * self._beards[style] * (1 - lips) * hairs)
+        return mix(colour, hair, dense * self.beards[style] * (1 - lips) * hairs)
 
     def wrinkles(self, old: float, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """How much darker the folds make each texel."""

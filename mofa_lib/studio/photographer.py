@@ -5,6 +5,7 @@ Exemplar heads get hair, clothes, lights, backgrounds and a camera's faults. Use
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +41,14 @@ TEMPLATE = torch.tensor(
     ],
     dtype=torch.float64,
 )
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Whoever can be photographed: somebody with a head, which has a texture."""
+
+    head: Head
+    texture: Float[Tensor, "5 R S"]
 
 
 @dataclass(frozen=True)
@@ -188,7 +197,7 @@ class Studio:
         strength[self.shapes.actions.index("jawOpen")] = broad * rng.uniform(0, 0.2)
         return strength
 
-    def face(self, person: Person, shot: Shot) -> Float[Tensor, "H 3"]:
+    def face(self, person: Model, shot: Shot) -> Float[Tensor, "H 3"]:
         """The person's head with the expression of a shot, mm, not posed, without what is worn."""
         moved = torch.einsum("e,evc->vc", shot.expression, person.head.expressions)
         return person.head.neutral + moved
@@ -199,12 +208,12 @@ class Studio:
         about_the_shot = {"lightness": lightness, "yaw": float(shot.rotation[1])}
         return person.head.attributes | person.outfit.attributes | about_the_shot
 
-    def light(self, person: Person, shot: Shot, size: int) -> Float[Tensor, "3 9"]:
+    def light(self, person: Model, shot: Shot, size: int) -> Float[Tensor, "3 9"]:
         """The light of a shot as the aligned picture shows it, in the renderer's convention."""
         turn, _, _ = self._align(person, shot, size)
         return shot.light.turned(_angle(turn)).harmonics()[0]
 
-    def photograph(self, person: Person, rngs: list[np.random.Generator], size: int) -> Photographs:
+    def photograph(self, person: Model, rngs: list[np.random.Generator], size: int) -> Photographs:
         """Pictures of one person, one for each generator.
 
         Every picture is aligned by its five points to `TEMPLATE` before it is drawn, with the small
@@ -251,7 +260,7 @@ class Studio:
         images, skin = self._finish(samples, person, shots, lights, size)
         return Photographs(images=images, landmarks=torch.stack(landmarks), skin=skin)
 
-    def _align(self, person: Person, shot: Shot, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _align(self, person: Model, shot: Shot, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """The turn and the shift that align a shot, and its landmarks before them, in pixels."""
         face = self.face(person, shot)[self.shapes.landmarks]  # (68, 3)
         posed = pose(face[None], shot.rotation[None], torch.zeros(1, 3))
@@ -280,7 +289,7 @@ class Studio:
             masks.append(mask)
         return torch.stack(images), torch.stack(masks)
 
-    def _skin_of(self, person: Person) -> np.ndarray:
+    def _skin_of(self, person: Model) -> np.ndarray:
         """The mean colour of the person's cheeks, linear RGB."""
         return person.texture.flatten(1)[:3, self._cheeks].mean(1).numpy()
 

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-from functools import cache
 from pathlib import Path
 
 from mofa_lib.studio.heads import HEADS
@@ -10,13 +9,12 @@ from mofa_lib.studio.heads import HEADS
 LIBRARY = Path(__file__).parents[1]
 
 
-@cache
 def recipe() -> str:
     """Twelve digits that change with the heads and with all code that draws.
 
     This is the studio, and all that the studio imports of the library.
     """
-    return hashlib.sha256(HEADS.read_bytes() + _SOURCES).hexdigest()[:12]
+    return _RECIPE
 
 
 def sources(module: str, read: dict[str, bytes] | None = None) -> dict[str, bytes]:
@@ -50,5 +48,12 @@ def _imported(module: str, source: bytes) -> list[str]:
     return names
 
 
-# As they were when they were imported: somebody may edit them while pictures are drawn.
-_SOURCES = b"".join(source for _, source in sorted(sources("studio.session").items()))
+def recipe_of(module: str, *files: Path) -> str:
+    """Twelve digits that change with files, and with a module and all that it imports."""
+    data = [path.read_bytes() for path in files]
+    read = [source for _, source in sorted(sources(module).items())]
+    return hashlib.sha256(b"".join(data + read)).hexdigest()[:12]
+
+
+# As the sources were when they were imported: somebody may edit them while pictures are drawn.
+_RECIPE = recipe_of("studio.session", HEADS)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from mofa_lib.artifacts import cache_folder, writing_to_cache
 from mofa_lib.processes import alone, cores, end_after
 from mofa_lib.studio.cache import FaceCache
-from mofa_lib.studio.photographer import Person, Photographs, Studio
+from mofa_lib.studio.photographer import Model, Person, Photographs, Studio
 from mofa_lib.studio.recipe import recipe
 
 SPLITS = ("train", "validation", "calibration", "test")
@@ -45,7 +45,9 @@ class PhotoSession:
     @cached_property
     def cache(self) -> FaceCache:
         """Images, landmarks and skin masks on disk; its parts end with a person."""
-        name = f"{self.split}-{self.count}-{self.seed}-{self.size}-{self.per_identity}-{recipe()}"
+        name = (
+            f"{self.split}-{self.count}-{self.seed}-{self.size}-{self.per_identity}-{self.recipe}"
+        )
         if self.plain:
             name += "-plain"
         arrays = {
@@ -57,14 +59,23 @@ class PhotoSession:
         return FaceCache(cache_folder() / "faces" / name, arrays, part)
 
     @property
+    def recipe(self) -> str:
+        """What else decides how the pictures look."""
+        return recipe()
+
+    @property
     def studio(self) -> Studio:
         """Where the pictures are taken."""
         return _studio(self.plain)
 
-    def person(self, identity: int) -> Person:
+    def person(self, identity: int) -> Model:
         """The person with this number."""
         # The leading 0 and, in `rng`, 1 keep people and pictures independent.
-        return _person(self.plain, (0, SPLITS.index(self.split), self.seed, identity))
+        return self.invited((0, SPLITS.index(self.split), self.seed, identity))
+
+    def invited(self, chance: tuple[int, ...]) -> Model:
+        """Who comes by this chance."""
+        return _person(self.plain, chance)
 
     def rng(self, index: int) -> np.random.Generator:
         """The chance behind the picture with this number."""
@@ -138,7 +149,11 @@ class PhotoSession:
         """Draw parts in processes of their own, and say how far they are."""
         count = min(cores(), len(missing))
         # The library need not be installed: it is found as here.
-        call = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import work; work()"
+        kind = type(self)
+        call = (
+            f"import sys; sys.path[:] = {sys.path!r}; from {kind.__module__} import {kind.__name__}"
+        )
+        call += f"; {kind.__name__}.work()"
         program = [sys.executable, "-c", call, json.dumps(asdict(self))]
         environment = os.environ | {
             "MOFA_CACHE": str(cache_folder()),
@@ -166,6 +181,13 @@ class PhotoSession:
                 "the same call goes on where it stopped."
             )
 
+    @classmethod
+    def work(cls) -> None:
+        """Draw the parts that the command line names: what every core is started with."""
+        end_after(partial(os.read, 0, 1))
+        session, parts = sys.argv[1:]
+        cls(**json.loads(session)).draw(json.loads(parts))
+
 
 @lru_cache(maxsize=2)  # all pictures of a person come one after the other
 def _person(plain: bool, chance: tuple[int, ...]) -> Person:
@@ -175,10 +197,3 @@ def _person(plain: bool, chance: tuple[int, ...]) -> Person:
 @cache
 def _studio(plain: bool) -> Studio:
     return Studio(plain)
-
-
-def work() -> None:
-    """Draw the parts that the command line names: what every core is started with."""
-    end_after(partial(os.read, 0, 1))
-    session, parts = sys.argv[1:]
-    PhotoSession(**json.loads(session)).draw(json.loads(parts))
