@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import rejudge
@@ -255,3 +256,41 @@ def test_the_page_counts_claims_and_pictures_rightly():
     pieces = find_weights("detector", "cpu").pieces
     seen = sum(piece["steps"] for piece in pieces) * profile("cpu").detector_batch
     assert f"shown {seen // 1000} 000 pictures" in prose
+
+
+def test_chapter_10_says_what_the_judges_from_outside_said(outside):
+    """Its prose about the shipped answers has their numbers."""
+    data = load_result("judge")["data"]
+    cells = nbformat.read(rejudge.BOOK / "10_attack_results.ipynb", as_version=4).cells
+    prose = " ".join(
+        " ".join(cell.source for cell in cells if cell.cell_type == "markdown").split()
+    )
+
+    def percents(*hits) -> list[str]:
+        return [f"{float(100 * x.float().mean()):.0f} %" for x in hits]
+
+    def drawn(row: dict, where="reconstruction", target="target") -> list[str]:
+        return percents(*(outside.nearer(row, name, where, target) for name in outside.JUDGES))
+
+    attacked, clean, own = data["MoFA"]["8"], data["clean"], data["target itself"]
+    one, two = drawn(attacked)
+    assert f"{one} of the reconstructions are nearer to the target by `dlib` and {two} by" in prose
+    said = [" and ".join(drawn(row)) for row in (clean, own)]
+    assert "clean ones {}, the target's own {}.".format(*said) in prose
+    said = [" and ".join(drawn(row, target="target again")) for row in (attacked, clean, own)]
+    assert "the target {} are nearer, clean ones {}: ".format(*said) in prose
+    assert f"its own are {said[2]}, not far" in prose
+    assert f"original: {' and '.join(drawn(attacked, 'picture'))} are nearer" in prose
+
+    def taken_in(attack: str, level: str, who: str) -> str:
+        (share,) = percents(outside.accepted(data, data[attack][level], who))
+        return share
+
+    for level, words in (("1", "by {}, MoFA by {} or {}"), ("2", "is {} against {} or {}")):
+        attacks = [("dlib", "dlib"), ("MoFA", "MoFA"), ("MoFA, features", "MoFA")]
+        found = [taken_in(attack, level, who) for attack, who in attacks]
+        assert f"{level}/255 " in prose and words.format(*found) in prose
+    others = [taken_in("dlib", level, "faceres") for level in data["dlib"]]
+    assert f"`faceres` takes at most {max(others)} of these" in prose
+    refuses = data["limits"]["dlib"]["picture"]["refused"]
+    assert f"it refuses {100 * refuses:.0f} % of right pairs" in prose
