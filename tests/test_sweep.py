@@ -196,6 +196,7 @@ def test_a_run_finds_the_library_and_the_cache_where_they_are_here(tmp_path, mon
 
 
 def test_runs_of_something_else_are_not_mixed(notebook, tmp_path, asked, monkeypatch):
+    monkeypatch.setenv("MOFA_WEIGHTS", str(tmp_path / "own"))
     sweep(notebook, tmp_path / "sweep", {"a": [1]})
     with monkeypatch.context() as other:
         other.setenv("MOFA_PROFILE", "paper")
@@ -203,12 +204,9 @@ def test_runs_of_something_else_are_not_mixed(notebook, tmp_path, asked, monkeyp
             ValueError, match="holds runs of another notebook, library or MOFA_PROFILE, or with"
         ):
             sweep(notebook, tmp_path / "sweep", {"a": [1, 2]})
-    monkeypatch.setenv("MOFA_WEIGHTS", str(tmp_path / "own"))
-    sweep(notebook, tmp_path / "sweep", {"a": [1]})
     save_tensors(tmp_path / "own" / "mofa_cpu-1of1.safetensors", {"w": torch.zeros(1)}, {})
     with pytest.raises(ValueError, match="or with other weights: delete it or choose another"):
         sweep(notebook, tmp_path / "sweep", {"a": [1, 2]})
-    monkeypatch.delenv("MOFA_WEIGHTS")
     write_notebook(notebook, PARAMETERS, WORK + "# changed")
     with pytest.raises(ValueError, match="holds runs of another notebook"):
         sweep(notebook, tmp_path / "sweep", {"a": [1, 2]})
