@@ -68,7 +68,7 @@ class Fur:
             way = normals[used] * (1 - 0.5 * np.linalg.norm(lean)) + lean
             points.append(fine[used] + t * uneven[:, None] * way)
             level.append((BALD + 0.7 * t + thin).clamp(max=1.01))
-            shade.append(torch.full((len(thin), 1), 0.55 + 0.6 * t))  # roots lie in the dark
+            shade.append(torch.full((len(thin), 1), 0.68 + 0.42 * t))  # roots lie in the dark
         shells = torch.arange(count)[:, None, None] * len(used)
         return Strands(
             points=torch.from_numpy(np.concatenate(points)).float(),
@@ -90,7 +90,7 @@ def _page() -> Float[Tensor, "2 R S"]:
     noise = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), (1.6, 0.6))
     ranks = noise.ravel().argsort().argsort().reshape(size) / noise.size
     light = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), (2.5, 1))
-    light = (0.85 + 0.25 * light / light.std()).clip(0.3, 1.4)
+    light = (0.85 + 0.13 * light / light.std()).clip(0.3, 1.4)
     return torch.from_numpy(np.stack([light, ranks]).astype(np.float32))
 
 

@@ -54,8 +54,8 @@ def hair_colour(who: Phenotype, rng: np.random.Generator) -> Float[np.ndarray, "
     mixed = np.array([0.12, 0.24, 0.25, 0.15, 0.16, 0.08])
     shares = who.caucasian**2 * mixed + (1 - who.caucasian**2) * dark
     colour = COLOURS[rng.choice(len(COLOURS), p=shares / shares.sum())] * rng.uniform(0.8, 1.2)
-    greying = np.clip((who.years - 43 - rng.normal(0, 10)) / 30, 0, 1)
-    dyed = rng.random() < (0.08 if who.male else 0.5)
+    greying = np.clip((who.years - 42 - rng.normal(0, 7)) / 22, 0, 1)
+    dyed = rng.random() < (0.04 if who.male else 0.2)
     if not dyed:
         colour = colour + (GREYS[rng.integers(len(GREYS))] - colour) * greying
     return colour.clip(0.05, 0.95)
@@ -202,4 +202,4 @@ def _before_the_eyes(
     brows = np.concatenate([marks[LEFT_BROW], marks[RIGHT_BROW]])[:, 1].max()
     line = brows + rng.uniform(-2, 14) + smooth_field(points, rng, 1.0, 20)
     side = np.abs(marks[JAW][[0, -1], 0]).mean() * rng.uniform(0.72, 0.86)
-    return expit((line - y) / 1.5) * expit((side - np.abs(x)) / 2) * expit((z + 12) / 4)
+    return expit((line - y) / 4) * expit((side - np.abs(x)) / 6) * expit((z + 12) / 4)

@@ -123,9 +123,15 @@ class HeadShapes(first.HeadShapes):
         """Of the local changes; what is right differs a little from what is left."""
         strength = rng.normal(0, self._spread) * (1 if phenotype.male else FINER)
         age, weight = (phenotype.years - 40) / 40, 2 * phenotype.weight - 1
-        leanings = {"head-age-incr": age, "head-fat-incr": weight, "neck-double-incr": weight + age}
+        leanings = {
+            "head-age-incr": 0.7 * age,
+            "head-fat-incr": 0.35 * weight,
+            "neck-double-incr": 0.35 * (weight + age),
+            "l-eye-bag-incr": 0.4 * age,
+            "eyebrows-trans-up": 0.25,  # the artist's foreheads frown
+        }
         for name, leaning in leanings.items():
-            strength[self._local_names.index(name)] += 0.35 * leaning
+            strength[self._local_names.index(name)] += leaning
         for right, left in self._mirror:
             strength[right] = strength[left] + rng.normal(0, LOCAL_SPREAD / 5)
         return strength.clip(-LIMIT, LIMIT)

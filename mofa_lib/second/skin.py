@@ -37,6 +37,10 @@ IRIS = np.array(
         [0.43, 0.48, 0.50],  # grey
     ]
 )
+DEEP = 2.5  # density of a fold that the features call entirely dark
+# Painted brows that do not frown; how far they are raised towards the nose and all along, texels.
+CALM = tuple(f"eyebrow{number:03}" for number in (1, 5, 9, 10, 11, 12))
+RAISED, LIFTED = 6, 3
 GAZE = 5  # texels that the eyes of these heads look too high
 DARK = np.array([0.06, 0.05, 0.05])  # of lids' rims and of lines drawn there
 INSIDE = [0.16, 0.05, 0.05, 0.2]  # of the mouth, and its shine
@@ -85,7 +89,7 @@ class SkinPainter:
         self._nose = marks[NOSE_TIP]
         self._bare = np.flatnonzero(self.features.face * (1 - self.regions["lips"]) > 0.5)
         self._skins = self._densities(looks)
-        self._brows = [self._in_the_atlas(brow) for brow in looks.brows.values()]
+        self._brows = [looks.brows[name].numpy() for name in CALM]
 
     def paint(
         self, who: Phenotype, hair: np.ndarray, rng: np.random.Generator
@@ -151,12 +155,7 @@ class SkinPainter:
             density[lost] = density[painted][near].mean(1)[like]
             density += (density[painted][forehead].mean(0) - density) * high
             densities[name] = density.astype(np.float32)
-        return densities
-
-    def _in_the_atlas(self, brow: Float[Tensor, "H W"]) -> Float[np.ndarray, " P"]:
-        picture = np.zeros((ROWS, COLUMNS), np.float32)
-        picture[BROW_WINDOW] = brow.numpy()
-        return picture.ravel()[self.atlas.texels]
+        return _balanced(densities)
 
     def _mixed(self, who: Phenotype, rng: np.random.Generator) -> Float[np.ndarray, "P 3"]:
         """The density of painted people of this sex, age and ancestry, mixed."""
@@ -187,7 +186,8 @@ class SkinPainter:
         freckles = (self.grain(rng, 1.5) - rng.uniform(1.0, 1.7)).clip(0, 1)
         if rng.random() < 0.25 * who.caucasian:
             melanin += rng.uniform(0.15, 0.5) * freckles * self.features.freckled
-        melanin += 0.3 * who.old * (self.grain(rng, 3) - 1.8).clip(0, 1)
+        melanin += 0.3 * who.old * (self.grain(rng, 3) - 1.7).clip(0, 1)
+        melanin += DEEP * self.features.wrinkles(who.old**1.4, self.grain(rng, 6), rng)
         for centre in self.atlas.points[rng.choice(self._bare, rng.poisson(2))]:
             away = np.linalg.norm(self.atlas.points - centre, axis=1)
             melanin += rng.uniform(0.3, 1.0) * below(away, rng.uniform(0.5, 1.3), 0.8)
@@ -226,9 +226,11 @@ class SkinPainter:
         self, colour: np.ndarray, who: Phenotype, hair: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
         """Brows of one shape, thinner or thicker, darker than the hair."""
-        shape = self._brows[rng.integers(len(self._brows))]
+        drawn = np.zeros((ROWS, COLUMNS), np.float32)
+        drawn[BROW_WINDOW] = _raised(self._brows[rng.integers(len(self._brows))], who.male, rng)
+        shape = drawn.ravel()[self.atlas.texels]
         strength = rng.uniform(0.85, 1.0)
-        fullness = rng.uniform(*(0.22, 0.45) if who.male else (0.3, 0.6))
+        fullness = rng.uniform(*(0.4, 0.65) if who.male else (0.5, 0.85))
         tone = rng.uniform(0.35, 0.65) * np.minimum(hair, 0.5) + 0.01
         return mix(colour, tone, strength * shape**fullness)
 
@@ -243,3 +245,29 @@ class SkinPainter:
         for patch, eye in zip((LEFT_EYEBALL, RIGHT_EYEBALL), eyeball(iris, rng), strict=True):
             straight = np.roll(eye, GAZE, 0)
             texture[patch] = straight * [0.85, 0.85, 0.85, 1]  # in the shade of the lids
+
+
+def _balanced(
+    densities: dict[str, Float[np.ndarray, "P 3"]],
+) -> dict[str, Float[np.ndarray, "P 3"]]:
+    """The same skins with the mean hue of all of their tone: painters differ in it, people less."""
+    means = {name: density.mean(0) for name, density in densities.items()}  # (3,) each
+    hues = {name: mean - mean.mean() for name, mean in means.items()}
+    balanced = {}
+    for name, density in densities.items():
+        alike = [hue for other, hue in hues.items() if ("dark" in other) == ("dark" in name)]
+        balanced[name] = density + (np.mean(alike, 0) - hues[name]).astype(np.float32)
+    return balanced
+
+
+def _raised(
+    brows: Float[np.ndarray, "R S"], male: bool, rng: np.random.Generator
+) -> Float[np.ndarray, "R S"]:
+    """A painted pair of brows, higher or lower, thicker or thinner, rising or falling."""
+    rows, columns = brows.shape
+    row, column = np.mgrid[:rows, :columns]
+    inwards = 1 - np.abs(column / (columns - 1) * 2 - 1)  # 0 at the outer edges, 1 in the middle
+    middle = (brows.sum(1) @ np.arange(rows)) / brows.sum()
+    up = rng.normal(LIFTED, 2) + rng.normal(RAISED, 3) * (2 * inwards - 1)
+    painted = middle + (row + up - middle) / rng.uniform(*(0.8, 1.2) if male else (0.65, 1.05))
+    return ndimage.map_coordinates(brows, [painted, column], order=1)
