@@ -79,7 +79,7 @@ pdf: book  ## print the book, after building it: _build/book.pdf (in Chromium)
 	PYTHONPATH=tests $(BIN)/python book/_ext/pdf.py
 
 # Two processes of one thread each are faster than one of two. They take one test at a time, the longest first; in the
-# browser a file at a time, since its tests share a page.
+# browser also a file at a time, where its tests share a page.
 test: export MOFA_PROFILE := smoke
 test: export OMP_NUM_THREADS := 1
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
@@ -97,8 +97,8 @@ nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs
 
 site-test: $(READY)  ## in a browser: viewer, flipbooks, every page of the built site, its lab, and JupyterLab
 	@mkdir -p _build/junit
-	$(BIN)/python -m pytest tests/test_viewer.py tests/test_flipbook.py tests/test_site.py tests/test_lab.py \
-	    tests/test_jupyterlab.py -n 2 --dist loadfile --junitxml=_build/junit/site.xml
+	$(BIN)/python -m pytest tests/test_lab.py tests/test_viewer.py tests/test_jupyterlab.py tests/test_flipbook.py \
+	    tests/test_site.py -n 2 --dist loadgroup --maxschedchunk 1 --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library and a profile's training: _build/bench.json, _build/bench_training.json
 	@mkdir -p _build

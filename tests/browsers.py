@@ -26,6 +26,7 @@ needs_chromium = pytest.mark.skipif(
 
 # Nodes that others make, with what axe-core finds wrong with them.
 OTHERS = {
+    "#pst-back-to-top": "the theme's button, which comes and goes with the way one scrolls",
     ".search-button-field, .theme-switch-button": "the theme's buttons have names of their own",
     ".has-children > details > summary": "the theme's arrows in the contents have no names",
     ".citation-list": "docutils' bibliography is a list whose items are of another role",

@@ -16,6 +16,8 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 from mofa_lib import show  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("flipbook")  # one page for all
+
 COLOURS = ("red", "lime", "blue")
 
 

@@ -17,7 +17,7 @@ import pytest
 from browsers import needs_chromium
 from PIL import Image
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.xdist_group("jupyterlab"), needs_chromium]  # one server for all
 
 # As little as a kernel can import in a few seconds; an untrained encoder has gradients as well.
 CELLS = [
@@ -154,4 +154,6 @@ def test_a_slider_turns_the_face_and_an_attack_starts_and_stops(page):
     page.locator(".widget-play .fa-play").wait_for()
     _, angle, _, step = answer(page).split()
     assert float(angle) > 0 and 3 <= int(step) < 200
-    assert f"step {step} of 200" in status.inner_text()
+    # The kernel is ahead of what it has sent.
+    last = "([line, text]) => line.textContent.includes(text)"
+    page.wait_for_function(last, arg=[status.element_handle(), f"step {step} of 200"])

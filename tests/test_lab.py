@@ -20,6 +20,7 @@ DATA = SITE / "_static" / "lab" / "data"
 MINUTE = 60_000
 
 pytestmark = [
+    pytest.mark.xdist_group("lab"),  # one page for all
     pytest.mark.skipif(not (DATA / "lab.json").exists(), reason="no site: `make book`"),
     needs_chromium,
 ]

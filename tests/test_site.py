@@ -1,5 +1,6 @@
 """The built book in a browser: every page works with no other server, and shows what it should."""
 
+import contextlib
 import re
 
 import pytest
@@ -43,12 +44,28 @@ UNFOLD = """() => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def visit(browser):
+    """One for all pages, so that MathJax and the fonts are read once."""
+    with browser.new_context(reduced_motion="reduce") as context:
+        yield context
+
+
+def raw_formulas(page) -> list[str]:
+    """Those that MathJax has not set after half a minute; usually it needs a second or two."""
+    from playwright.sync_api import TimeoutError
+
+    with contextlib.suppress(TimeoutError):
+        page.wait_for_function(f"() => !({RAW_FORMULAS})().length", polling=300)
+    return page.evaluate(RAW_FORMULAS)
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_page(name, address, browser):
+def test_page(name, address, visit):
     """What it asks for and shows, and what axe-core finds: by all rules in the light on a desk;
     in the dark, on a phone, by those that colours and widths can break.
     """
-    page = browser.new_page(reduced_motion="reduce")
+    page = visit.new_page()
     foreign, failed, errors = [], [], []
 
     def on_request(request):
@@ -70,8 +87,7 @@ def test_page(name, address, browser):
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     page.goto(f"{address}/{name}", wait_until="networkidle")
-    page.evaluate("() => window.MathJax?.startup?.promise")
-    raw, broken = page.evaluate(RAW_FORMULAS), page.evaluate(BROKEN_IMAGES)
+    raw, broken = raw_formulas(page), page.evaluate(BROKEN_IMAGES)
     unnamed = page.evaluate("() => [...document.querySelectorAll('iframe:not([title])')].length")
     mute = page.evaluate(
         "() => [...document.querySelectorAll('article img:not([alt])')].map((i) => i.src)"

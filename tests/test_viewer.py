@@ -16,6 +16,8 @@ from mofa_lib import show
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.show import viewer
 
+pytestmark = pytest.mark.xdist_group("viewer")  # one page for all
+
 LIBRARY = ROOT / "node_modules" / "k3d" / "dist" / "standalone.js"  # put there by `make book`
 
 
