@@ -86,10 +86,14 @@ class MoFA(nn.Module):
         z = self.head(features).float() * self.scales  # (B, 257) with the default model
         return FaceCode.from_vector(z, self.model)
 
-    def decode(self, code: FaceCode) -> Rendering:
-        """The renderer in full precision, also inside a mixed-precision training step."""
+    def decode(self, code: FaceCode, renderer: FaceRenderer | None = None) -> Rendering:
+        """The renderer in full precision, also inside a mixed-precision training step.
+
+        Args:
+            renderer: another one than its own, of another size.
+        """
         with torch.autocast(code.shape.device.type, enabled=False):
-            return self.renderer(code)
+            return (renderer or self.renderer)(code)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Rendering:
         """The reconstruction of each picture."""

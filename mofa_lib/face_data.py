@@ -107,6 +107,11 @@ class RenderedFaces(Dataset):
             attributes=studio.attributes(person, shot),
         )
 
+    @property
+    def recipe(self) -> str:
+        """Twelve digits that change with everything that decides how the pictures look."""
+        return self._session.recipe
+
     def batch(self, indices: Indices) -> Float[Tensor, "B 3 H W"]:
         """The pictures with these indices as floats in [0, 1]."""
         return self.images[rows(indices, len(self))].float() / 255

@@ -21,10 +21,16 @@ def on_grey(rendering: Rendering) -> tuple[Float[Tensor, "B 3 H W"], Float[Tenso
         Pictures in [0, 1], twice as wide and high as what was drawn, since a face may reach beyond
         its edge; and their landmarks in pixels.
     """
-    faces = rendering.over(torch.full_like(rendering.image, GREY))
-    margin = faces.shape[-1] // 2
-    framed = F.pad(faces, [margin] * 4, value=GREY)
-    return framed, (rendering.landmarks + margin).clamp(0, framed.shape[-1])
+    return with_margin(rendering.over(torch.full_like(rendering.image, GREY)), rendering.landmarks)
+
+
+def with_margin(
+    images: Float[Tensor, "B 3 S S"], points: Float[Tensor, "B P 2"]
+) -> tuple[Float[Tensor, "B 3 T T"], Float[Tensor, "B P 2"]]:
+    """Pictures in a grey frame of half their side, and their points there, in pixels."""
+    margin = images.shape[-1] // 2
+    framed = F.pad(images, [margin] * 4, value=GREY)
+    return framed, (points + margin).clamp(0, framed.shape[-1])
 
 
 def likeness(

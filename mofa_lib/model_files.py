@@ -37,6 +37,7 @@ from mofa_lib.procrustes import best_scale, rigid_alignment
 from mofa_lib.subdivision import subdivided
 
 DEFAULT_MODEL = SHIPPED / "models" / "anny_face.safetensors"
+OUR_OWN = {"anny": DEFAULT_MODEL, "face": SHIPPED / "models" / "face.safetensors"}
 OFF_CENTRE = 1.0  # mm between centroid and origin that are left as they are
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _MAT5 = (b"\x00\x01IM", b"\x01\x00MI")  # bytes 124 to 127: version and order of the bytes
@@ -53,8 +54,9 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
     the default model's (`place_landmarks`).
 
     Args:
-        source: "anny", the open model that comes with the library; "anny-fine", the same with four
-            times the triangles; or the path of a file in the module's table.
+        source: "anny", the open model that comes with the library; "face", the one of its second
+            edition; "anny-fine" or "face-fine", the same with four times the triangles; or the path
+            of a file in the module's table.
     Raises:
         FileNotFoundError: there is no such name or file.
         ValueError: the file is damaged, or holds something else. A pickle is read only if it asks
@@ -66,12 +68,14 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
         >>> model.name, len(model.mean_shape), model.sizes
         ('anny', 3855, (80, 64, 80))
     """
-    if str(source) == "anny-fine":
-        return subdivided(load_morphable_model("anny"))
-    path = DEFAULT_MODEL if str(source) == "anny" else Path(source)
+    name = str(source)
+    if name.removesuffix("-fine") in OUR_OWN and name not in OUR_OWN:
+        return subdivided(load_morphable_model(name.removesuffix("-fine")))
+    path = OUR_OWN.get(name) or Path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f'There is no face model {source}: give "anny", "anny-fine" or a model file.'
+            f'There is no face model {source}: give "anny", "face", either with "-fine", '
+            "or a model file."
         )
 
     with path.open("rb") as file:

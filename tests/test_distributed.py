@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import test_training
 import torch
-from test_training import FewFaces, small_task
+from few_faces import FewFaces
+from test_training import small_task
 
 from mofa_lib import MoFA, load_morphable_model
 from mofa_lib.artifacts import load_tensors

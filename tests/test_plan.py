@@ -60,7 +60,7 @@ WINGS = {
         {"loop"},
         {"tasks"},
         {"objectives"},
-        {"batches", "losses"},
+        {"batches", "losses", "recognition"},
     ),
     "web": ({"__main__"}, {"lab"}, {"graphs"}),
 }

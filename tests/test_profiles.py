@@ -9,7 +9,7 @@ from mofa_lib.detector import TABLE_1
 from mofa_lib.profiles import PROFILES, device, profile
 
 
-@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu", "paper", "second"])
 def test_profiles_have_names(name):
     assert profile(name) == PROFILES[name] and profile(name).name == name
     assert profile(name).weights in PROFILES

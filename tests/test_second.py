@@ -17,7 +17,7 @@ from mofa_lib.alignment import five_point_template
 from mofa_lib.artifacts import load_tensors
 from mofa_lib.faces import five_points
 from mofa_lib.raster import rasterize
-from mofa_lib.second import People
+from mofa_lib.second import People, skin
 from mofa_lib.second.darkroom import Surface, shade
 from mofa_lib.second.hair import COLOURS, hair_colour
 from mofa_lib.second.heads import HEADS
@@ -25,6 +25,7 @@ from mofa_lib.second.learn import MODEL
 from mofa_lib.second.looks import BROW_WINDOW, LOOKS, packed, unpacked
 from mofa_lib.second.phenotype import OLD, YOUNG, Phenotype, closeness
 from mofa_lib.second.strands import Strands
+from mofa_lib.studio.atlas import COLUMNS, ROWS
 from mofa_lib.studio.recipe import LIBRARY, sources
 from mofa_lib.studio.scene import Light
 
@@ -140,10 +141,14 @@ def test_pictures_in_the_file_of_looks_come_back():
 
 def test_brows_lie_above_the_eyes(studio):
     marks = studio.shapes.mean[studio.shapes.landmarks].numpy()
-    for brow in studio.painter._brows:
-        where = studio.painter.atlas.points[brow > 0.5 * brow.max()]
-        assert (where[:, 1] > marks[36:48, 1].max() - 1).all()
-        assert (where[:, 1] < marks[17:27, 1].max() + 16).all()
+    atlas = studio.painter.atlas
+    for number, brow in enumerate(studio.painter._brows):
+        for male in (False, True):
+            page = np.zeros((ROWS, COLUMNS))
+            page[BROW_WINDOW] = skin._raised(brow, male, np.random.default_rng(number))
+            where = atlas.points[page.ravel()[atlas.texels] > 0.5 * page.max()]
+            assert (where[:, 1] > marks[36:48, 1].max() - 1).all()
+            assert (where[:, 1] < marks[17:27, 1].max() + 20).all()
     rows, columns = BROW_WINDOW
     assert rows.stop <= 768 and columns.stop <= 1024
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from few_faces import FewFaces
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -296,26 +297,6 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         StepSampler(100, 5, 0, 10, 0, 0, 2)
 
 
-class FewFaces:
-    """A data set of noise, like the real ones."""
-
-    def __init__(self, count=6, size=16, points=68):
-        random = torch.Generator().manual_seed(2)
-        self.size, self.identities = size, torch.arange(count) // 2
-        self.landmarks = size * torch.rand(count, points, 2, generator=random)
-        self.images = torch.rand(count, 3, size, size, generator=random)
-        self.bare = (torch.rand(count, size, size, generator=random) < 0.5).float()
-
-    def __len__(self):
-        return len(self.identities)
-
-    def batch(self, indices):
-        return self.images[indices]
-
-    def skin(self, indices):
-        return self.bare[indices]
-
-
 @pytest.mark.parametrize("points", [5, 68])
 def test_pictures_come_in_batches(points):
     faces = FewFaces(points=points)
@@ -395,7 +376,7 @@ def test_each_term_can_be_left_out(small_mofa, batch, term):
         return MoFAObjective(small_mofa, weights)(batch)["loss"]
 
     all_terms = losses.LossWeights()
-    none = losses.LossWeights(0, 0, 0, 0, 0)
+    none = losses.LossWeights(0, 0, 0, 0, 0, 0)
     alone = loss(replace(none, **{term: getattr(all_terms, term)}))
     without = loss(replace(all_terms, **{term: 0.0}))
     torch.testing.assert_close(alone + without, loss(all_terms))
@@ -438,8 +419,8 @@ def small_profile(cache, monkeypatch):
     chosen = profiles.Profile(
         name="gpu", weights="gpu", size=112, model="anny", encoder="small", classifier="tiny",
         detector="resnet18", autoencoder="table1", identities=2, per_identity=2, batch=4, steps=6,
-        rate=5e-4, detector_batch=4, detector_steps=4, detector_rate=1e-3, attack_steps=3,
-        faces=8, pairs=8,
+        rate=5e-4, drawn=112, recognition=0.0, detector_batch=4, detector_steps=4,
+        detector_rate=1e-3, attack_steps=3, faces=8, pairs=8,
     )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     for module in (tasks.autoencoder, tasks.detector):

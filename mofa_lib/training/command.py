@@ -19,7 +19,6 @@ from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.photographs import CelebA, PhotoFolder
 from mofa_lib.profiles import PROFILES, Profile, device, profile
-from mofa_lib.studio.recipe import recipe
 from mofa_lib.training.batches import check_share
 from mofa_lib.training.loop import mixed_precision, train
 from mofa_lib.training.losses import LossWeights
@@ -206,9 +205,9 @@ def _solve(
     """The autoencoder that has a closed form, and how it was made."""
     about = {}
     if faces is None:
-        about["recipe"] = recipe()
         with state.main_process_first():  # it draws, the others read
             faces = rendered_faces(settings, given.seed)
+        about["recipe"] = faces.recipe
     about["data"] = describe(faces)
     torch.manual_seed(given.seed)
     return LinearAutoencoder(settings.size).fit(faces), about

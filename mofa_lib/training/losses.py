@@ -19,8 +19,9 @@ class LossWeights:
 
     Examples:
         >>> from mofa_lib.training.losses import LossWeights
-        >>> LossWeights(landmark=0.0)  # without the landmarks' term
-        LossWeights(photometric=1.0, landmark=0.0, shape=0.01, expression=0.003, appearance=0.003)
+        >>> without_landmarks = LossWeights(landmark=0.0)
+        >>> without_landmarks.photometric, without_landmarks.shape
+        (1.0, 0.01)
     """
 
     photometric: float = 1.0
@@ -28,6 +29,7 @@ class LossWeights:
     shape: float = 1e-2
     expression: float = 3e-3
     appearance: float = 3e-3
+    recognition: float = 0.0  # 0.05 for a judge that takes part
 
 
 def photometric(

@@ -16,8 +16,9 @@ from mofa_lib import autoencoder, detector, identity
 from mofa_lib.artifacts import digest
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.faces import Faces
+from mofa_lib.judges import load_judge
 from mofa_lib.profiles import Profile
-from mofa_lib.studio.recipe import recipe
+from mofa_lib.second import People
 from mofa_lib.training.batches import Codes, Pictures
 from mofa_lib.training.losses import LossWeights
 from mofa_lib.training.objectives import (
@@ -26,6 +27,7 @@ from mofa_lib.training.objectives import (
     MoFAObjective,
     Objective,
 )
+from mofa_lib.training.recognition import Recognition, mean_embeddings
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def make_task(
         )
     torch.manual_seed(seed)
     if faces is None:
-        metadata = {"recipe": recipe()}
         faces = rendered_faces(chosen, seed)
+        metadata = {"recipe": faces.recipe}
     else:  # what tells photographs from as many others
         metadata = {"landmarks": digest({"landmarks": faces.landmarks})}
     metadata["data"] = describe(faces)
@@ -119,7 +121,12 @@ class _Plan:
 
 def _plan_mofa(settings: Profile, faces: Faces, weights: LossWeights | None) -> _Plan:
     network = autoencoder.build(settings, _starts_from_imagenet(settings))
-    objective = MoFAObjective(network, weights)
+    weights = weights or LossWeights(recognition=settings.recognition)
+    recognition = None
+    if weights.recognition:
+        judge = load_judge("dlib")
+        recognition = Recognition(judge, mean_embeddings(judge, faces))
+    objective = MoFAObjective(network, weights, settings.drawn, recognition)
     return _Plan(
         objective,
         Pictures(faces),
@@ -198,8 +205,9 @@ def _starts_from_imagenet(settings: Profile) -> bool:
 
 def rendered_faces(chosen: Profile, seed: int = 0) -> RenderedFaces:
     """The pictures that a profile trains on."""
+    kind = People if chosen.model == "face" else RenderedFaces
     count = chosen.identities * chosen.per_identity
-    return RenderedFaces("train", count, seed, chosen.size, per_identity=chosen.per_identity)
+    return kind("train", count, seed, chosen.size, per_identity=chosen.per_identity)
 
 
 def describe(faces: Faces) -> str:
