@@ -1,5 +1,7 @@
 """MoFA: an image encoder in front of the renderer. Derived in chapter 6."""
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from mofa_lib.model_files import load_morphable_model
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.profiles import Profile, profile
 from mofa_lib.renderer import FaceRenderer, Rendering
+from mofa_lib.subdivision import subdivided
 from mofa_lib.weights import Weights, load_weights, with_weights
 
 # What one unit of the encoder's output means for pose and light; the model's coefficients are in
@@ -20,6 +23,9 @@ ROTATION_SCALE = 0.2  # radians
 # mm; depth is the hardest to see and needs the largest steps
 TRANSLATION_SCALE = (15.0, 15.0, 80.0)
 ILLUMINATION_SCALE = 0.4
+
+FINER = 2  # as wide and high as it is shown is what `draw` draws
+FINE = 10_000  # vertices; then triangles are smaller than the pixels of a figure
 
 
 class MoFA(nn.Module):
@@ -95,9 +101,22 @@ class MoFA(nn.Module):
         with torch.autocast(code.shape.device.type, enabled=False):
             return (renderer or self.renderer)(code)
 
+    @torch.no_grad()
+    def draw(self, code: FaceCode) -> Rendering:
+        """What codes mean, as a figure should show it: the mesh refined, drawn finer, averaged."""
+        renderer = FaceRenderer(_refined(self.model, code.shape.device), FINER * self.size)
+        return self.decode(code, renderer).averaged(FINER)
+
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Rendering:
         """The reconstruction of each picture."""
         return self.decode(self.encode(images))
+
+
+@lru_cache(maxsize=2)
+def _refined(model: MorphableModel, place: torch.device) -> MorphableModel:
+    """The model with four times the triangles, unless it has enough."""
+    fine_enough = len(model.mean_shape) > FINE
+    return model if fine_enough else subdivided(model).to(place)
 
 
 @standard_torch()

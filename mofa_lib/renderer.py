@@ -3,11 +3,12 @@
 The picture has a gradient to every part of the code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mofa_lib.camera import Camera, pose
 from mofa_lib.displays import counted, html_table, strips
@@ -25,7 +26,7 @@ class Rendering:
 
     Attributes:
         image: linear RGB, not clamped; 0 where there is no face.
-        mask: 1 where there is a face.
+        mask: 1 where there is a face; at the edge of an averaged one the share of it.
         landmarks: the 68 points in pixels.
         vertices: mm, posed, in the camera's axes.
         fragments: what each pixel sees.
@@ -39,7 +40,17 @@ class Rendering:
 
     def over(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """The faces, clamped to [0, 1], pasted over pictures."""
-        return torch.where(self.mask > 0, self.image.clamp(0, 1), images)
+        return torch.lerp(images, self.image.clamp(0, 1), self.mask)
+
+    def averaged(self, factor: int) -> "Rendering":
+        """The same in a smaller picture, without jagged edges: each pixel is a mean of many.
+
+        Args:
+            factor: sides of the squares that become one pixel; it divides the side.
+        """
+        share = F.avg_pool2d(self.mask, factor)
+        image = F.avg_pool2d(self.image * self.mask, factor) / share.clamp(min=1e-6)
+        return replace(self, image=image, mask=share, landmarks=self.landmarks / factor)
 
     def _repr_html_(self) -> str:
         """The first faces, clamped to [0, 1], transparent where there is no face."""

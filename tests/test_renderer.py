@@ -4,6 +4,7 @@ differences.
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -236,6 +237,18 @@ def test_the_paste_shows_the_face_and_the_picture_around_it(tiny_model):
     assert inside.any() and not inside.all() and rendering.image.max() > 1
     assert pasted[~inside].equal(pictures[~inside])
     assert pasted[inside].equal(rendering.image.clamp(0, 1)[inside])
+
+
+def test_averaging_leaves_the_picture_that_a_coarser_sensor_takes(tiny_model):
+    """Over any background: the mean over squares of what was pasted finely, by NumPy."""
+    fine = FaceRenderer(tiny_model, 24)(code_with(tiny_model, illumination={0: 0.5}))
+    coarse = fine.averaged(3)
+    wall = torch.rand(1, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    pasted = fine.over(wall.expand(1, 3, 24, 24)).numpy()
+    expected = pasted.reshape(1, 3, 8, 3, 8, 3).mean((3, 5))
+    np.testing.assert_allclose(coarse.over(wall.expand(1, 3, 8, 8)), expected, atol=1e-5)
+    assert ((coarse.mask > 0) & (coarse.mask < 1)).any()
+    torch.testing.assert_close(coarse.landmarks, fine.landmarks / 3)
 
 
 def test_a_face_out_of_sight_leaves_an_empty_picture(tiny_model):
