@@ -5,18 +5,21 @@ What a file is, is read off its content, whatever its name.
 | file | format | read by |
 |---|---|---|
 | our own, also "anny" | safetensors | this module |
-| Basel 2009, `01_MorphableModel.mat` | MAT version 5 | `licensed_models.read_mat` |
-| its crop `BFM_model_front.mat` | MAT version 5 | `licensed_models.read_mat` |
-| Basel 2017 and 2019, full, bfm and face12, `.h5` | HDF5 | `licensed_models.read_basel_h5` |
-| FLAME, `generic_model.pkl` and its successors | pickle | `licensed_models.read_flame_pickle` |
-| FLAME's arrays `v_template`, `shapedirs` and `f` | npz | `licensed_models.read_flame` |
+| ICT-FaceKit Light, its folder `FaceXModel` or the neutral mesh in it | OBJ | `ict_facekit` |
+| GNM Head, `gnm_head.npz`, and `head_sparse_68.txt` if it lies beside | npz | `open_models` |
+| FLAME, `flame2023_Open.pkl` and its predecessors | pickle | `open_models` |
+| FLAME's arrays `v_template`, `shapedirs` and `f` | npz | `open_models` |
+| Basel 2009, `01_MorphableModel.mat` | MAT version 5 | `licensed_models` |
+| its crop `BFM_model_front.mat` | MAT version 5 | `licensed_models` |
+| Basel 2017 and 2019, full, bfm and face12, `.h5` | HDF5 | `licensed_models` |
 
 Basel 2009 has no expressions, and those of Guo's `Exp_Pca.bin` count other vertices (53215, not
-53490): such a model has zero expression parameters. FLAME has no colours, so zero appearance
-parameters.
+53490): such a model has zero expression parameters. ICT-FaceKit, GNM and FLAME have no colours:
+they borrow the skin of the default model (`borrowed_skin`).
 """
 
 import pickletools
+import re
 import warnings
 from collections.abc import Callable
 from itertools import islice
@@ -28,11 +31,14 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from mofa_lib.artifacts import SHIPPED, load_tensors
+from mofa_lib.artifacts import SHIPPED, digest, load_tensors
+from mofa_lib.borrowed_skin import borrowed_skin
+from mofa_lib.ict_facekit import NEUTRAL, read_ict
 from mofa_lib.inputs import standard_torch, takes_arrays
-from mofa_lib.licensed_models import read_basel_h5, read_flame, read_flame_pickle, read_mat
+from mofa_lib.licensed_models import read_basel_h5, read_mat
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel, check
+from mofa_lib.open_models import read_flame_pickle, read_npz
 from mofa_lib.procrustes import best_scale, rigid_alignment
 from mofa_lib.subdivision import subdivided
 
@@ -41,6 +47,7 @@ OUR_OWN = {"anny": DEFAULT_MODEL, "face": SHIPPED / "models" / "face.safetensors
 OFF_CENTRE = 1.0  # mm between centroid and origin that are left as they are
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _MAT5 = (b"\x00\x01IM", b"\x01\x00MI")  # bytes 124 to 127: version and order of the bytes
+_MESH = re.compile(rb"(^|\n)v [-\d]")  # a vertex of an OBJ file
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an .npz is one
 
 
@@ -49,16 +56,16 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
     """A face model by name or from a file.
 
     Every file is brought into the conventions of the book: the centroid of the mean face at the
-    origin, triangles counter-clockwise seen from outside; files of others also to millimetres. Of
-    those only `BFM_model_front.mat` names the 68 landmarks; in the others they are estimated from
-    the default model's (`place_landmarks`).
+    origin, triangles counter-clockwise seen from outside; files of others also to millimetres.
+    `BFM_model_front.mat`, ICT-FaceKit and GNM name the 68 landmarks; in the others they are
+    estimated from the default model's (`place_landmarks`).
 
     Args:
         source: "anny", the open model that comes with the library; "face", the one of its second
             edition; "anny-fine" or "face-fine", the same with four times the triangles; or the path
-            of a file in the module's table.
+            of a file or folder in the module's table.
     Raises:
-        FileNotFoundError: there is no such name or file.
+        FileNotFoundError: there is no such name, file or folder.
         ValueError: the file is damaged, or holds something else. A pickle is read only if it asks
             for nothing but arrays, as FLAME's do (`flame_pickle`).
         ModuleNotFoundError: it is an HDF5 file, and h5py is not installed.
@@ -72,14 +79,13 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
     if name.removesuffix("-fine") in OUR_OWN and name not in OUR_OWN:
         return subdivided(load_morphable_model(name.removesuffix("-fine")))
     path = OUR_OWN.get(name) or Path(source)
-    if not path.is_file():
+    if not path.is_file() and not (path / NEUTRAL).is_file():
         raise FileNotFoundError(
             f'There is no face model {source}: give "anny", "face", either with "-fine", '
             "or a model file."
         )
 
-    with path.open("rb") as file:
-        start = file.read(1 << 16)
+    start = _start(path)
     if start[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
         tensors, name = _our_own(path)
         return MorphableModel(_in_our_axes(path, tensors), name)
@@ -91,7 +97,18 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
             stacklevel=3,  # the line that calls; `standard_torch` stands between
         )
     tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
-    return MorphableModel(_in_our_axes(path, tensors), path.stem)
+    model = MorphableModel(_in_our_axes(path, tensors), path.stem)
+    if "mean_appearance" not in tensors:
+        # What is computed differs in its last bits between processors; what files say does not.
+        said = {"source": tensors["source"]} if "source" in tensors else tensors
+        model.digest = digest({**said, "skin": load_morphable_model().appearance_basis})
+    return model
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file, or of the neutral mesh in a folder."""
+    with (path / NEUTRAL if path.is_dir() else path).open("rb") as file:
+        return file.read(1 << 16)
 
 
 def _our_own(path: Path) -> tuple[dict[str, Tensor], str]:
@@ -118,12 +135,14 @@ def _reader(path: Path, start: bytes) -> Callable[[Path], dict[str, np.ndarray]]
     if start.startswith(HDF5):
         return read_basel_h5
     if start.startswith(_ZIP):
-        return read_flame
+        return read_npz
+    if _MESH.search(start):
+        return read_ict
     if _is_pickle(start):
         return read_flame_pickle
     raise ValueError(
         f"{path} is no face model: "
-        "it is neither safetensors nor HDF5, MAT version 5, npz or FLAME's pickle."
+        "it is neither safetensors nor HDF5, MAT version 5, npz, OBJ or FLAME's pickle."
     )
 
 
@@ -138,17 +157,12 @@ def _is_pickle(start: bytes) -> bool:
 
 
 def _in_our_axes(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Units checked, centroid to the origin, triangles outward, landmarks."""
-    mean, triangles, colours = (tensors[key] for key in ("mean_shape", "faces", "mean_appearance"))
+    """Units checked, centroid to the origin, triangles outward; landmarks and skin, if missing."""
+    mean, triangles = tensors["mean_shape"], tensors["faces"]
     height = float(mean[:, 1].max() - mean[:, 1].min())
     if not 100 < height < 500:
         raise ValueError(
             f"The mean face of {path} would be {height:.3g} mm high: its unit must be another."
-        )
-    if not -0.05 < colours.min() <= colours.max() < 1.05:
-        raise ValueError(
-            f"The colours of {path} would go from {colours.min():.3g} to {colours.max():.3g}, "
-            "but they must lie in [0, 1]."
         )
     centroid = mean.double().mean(0)
     if centroid.norm() > OFF_CENTRE:
@@ -161,6 +175,15 @@ def _in_our_axes(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     turned = {**tensors, "mean_shape": mean, "faces": triangles.contiguous()}
     if "landmarks" not in turned:
         turned["landmarks"] = place_landmarks(mean, turned["faces"])
+    if "mean_appearance" not in turned:
+        ours = load_morphable_model()
+        turned |= borrowed_skin(ours, mean, turned["faces"], turned["landmarks"])
+    colours = turned["mean_appearance"]
+    if not -0.05 < colours.min() <= colours.max() < 1.05:
+        raise ValueError(
+            f"The colours of {path} would go from {colours.min():.3g} to {colours.max():.3g}, "
+            "but they must lie in [0, 1]."
+        )
     return turned
 
 

@@ -36,7 +36,8 @@ class MorphableModel(nn.Module):
         faces: triangles, counter-clockwise seen from outside.
         landmarks: vertices of the 68 iBUG points.
         name: where the model comes from.
-        digest: SHA-256 of all of the above; weights remember it.
+        digest: SHA-256 of all of the above, or of the files that they are computed from; weights
+            remember it.
     Examples:
         >>> import torch
         >>> from mofa_lib import load_morphable_model

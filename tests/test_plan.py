@@ -19,11 +19,12 @@ PLAN = (
     },
     {"alignment", "judges", "renderer", "studio", "weights"},
     {"face_code", "model_files"},
-    {"subdivision"},
-    {"licensed_models", "morphable", "workers"},
+    {"borrowed_skin", "subdivision"},
+    {"ict_facekit", "licensed_models", "morphable", "open_models", "workers"},
     {
         "artifacts", "backbones", "camera", "displays", "faces", "flame_pickle", "lighting",
-        "mesh", "photo_files", "processes", "procrustes", "profiles", "raster",
+        "mesh", "model_arrays", "photo_files", "processes", "procrustes", "profiles", "raster",
+        "surfaces",
     },
     {"inputs"},
 )  # fmt: skip
