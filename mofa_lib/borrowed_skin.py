@@ -63,15 +63,13 @@ def _parts(vertices: np.ndarray, triangles: np.ndarray, marks: np.ndarray) -> np
     """Whether each vertex is of the skin, 0, or of the left or the right eyeball, 1 or 2."""
     sides = np.concatenate([triangles[:, :2], triangles[:, 1:]])
     joined = coo_matrix((np.ones(len(sides)), sides.T), (len(vertices), len(vertices)))
-    count, piece = connected_components(joined, directed=False)
-    largest = np.bincount(piece).argmax()
-    middles = np.stack([marks[LEFT_EYE].mean(0), marks[RIGHT_EYE].mean(0)])
-    parts = np.zeros(len(vertices), int)
-    for number in range(count):
-        away = np.linalg.norm(middles - vertices[piece == number].mean(0), axis=1)
-        if number != largest and away.min() < NEAR_AN_EYE:
-            parts[piece == number] = 1 + away.argmin()
-    return parts
+    _, piece = connected_components(joined, directed=False)  # (V,)
+    size = np.bincount(piece)  # (P,)
+    centres = np.stack([np.bincount(piece, axis) / size for axis in vertices.T], 1)  # (P, 3)
+    eyes = np.stack([marks[LEFT_EYE].mean(0), marks[RIGHT_EYE].mean(0)])
+    away = np.linalg.norm(centres[:, None] - eyes, axis=2)  # (P, 2)
+    is_eyeball = (away.min(1) < NEAR_AN_EYE) & (np.arange(len(size)) != size.argmax())
+    return np.where(is_eyeball, 1 + away.argmin(1), 0)[piece]
 
 
 def _same_directions(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> Places:

@@ -100,7 +100,7 @@ def blend_shapes(path: Path) -> BlendShapes:
             f"{folder} lacks {missing[0]}.obj, one of {len(missing)} missing files: "
             "copy the whole folder FaceXModel of ICT-FaceKit."
         )
-    middle = _vertices(neutral)
+    triangles, middle = cropped(_triangles(neutral), KEPT, VERTICES), _vertices(neutral)
 
     def added(name: str) -> np.ndarray:
         return _vertices(folder / f"{name}.obj") - middle
@@ -109,7 +109,7 @@ def blend_shapes(path: Path) -> BlendShapes:
         neutral=middle,
         identities=np.stack([added(name) for name in identities]),
         expressions={name: added(name) for name in expressions},
-        triangles=cropped(_triangles(neutral), KEPT, VERTICES),
+        triangles=triangles,
         landmarks=landmarks,
     )
 

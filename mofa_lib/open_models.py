@@ -139,7 +139,7 @@ def _gnm_landmarks(path: Path, template: np.ndarray) -> np.ndarray:
         raise ValueError(f"{path} names vertices outside 0 … {len(template) - 1}.")
     marks = marks.astype(np.int64)
 
-    # Along the jaw from the viewer's left to right: an early revision has five of them reversed.
-    jaw = marks[:17]
-    marks[:17] = jaw[np.argsort(template[jaw, 0], kind="stable")]
+    # Along the jaw, x rises. An early revision has five of its points the other way round.
+    if template[marks[2], 0] > template[marks[6], 0]:
+        marks[2:7] = marks[6:1:-1].copy()
     return marks

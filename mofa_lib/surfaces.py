@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import KDTree
 from trimesh.triangles import closest_point, points_to_barycentric
 
-CANDIDATES = 16  # triangles with the nearest centroids, among which the nearest one is sought
+CANDIDATES = 24  # triangles with the nearest centroids, among which the nearest one is sought
 AWAY = 100.0  # mm that a surface which looks the other way counts as farther
 
 
