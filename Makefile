@@ -28,7 +28,7 @@ test slow-test nbval outputs results ablation outside meter weights: export MOFA
 
 .DEFAULT_GOAL := help
 .PHONY: help find-python setup assets lab book pdf test slow-test nbval site-test bench lint strip outputs model results ablation outside meter \
-	weights rebuild-check colab-check check-all clean
+	scans weights rebuild-check colab-check check-all clean
 
 help:  ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,6 +142,10 @@ outside: $(READY)  ## ask judges from outside whom chapter 10's attack draws (an
 
 meter: $(READY)  ## ask judges from outside whether reconstructions show who it is (half an hour on a CPU)
 	$(BIN)/python -m tests.meter --profile $(MOFA_PROFILE) --out mofa_lib/shipped/results
+
+scans: $(READY)  ## see how well our models explain scanned heads: make scans ICT=FaceXModel, a folder of ICT-FaceKit (15 minutes)
+	@test -d "$(ICT)" || { echo "Name the folder FaceXModel of ICT-FaceKit Light: make scans ICT=FOLDER" >&2; exit 1; }
+	$(BIN)/python -m tests.scans "$(ICT)" --out mofa_lib/shipped/results
 
 weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; resumes)
 	set -e; for what in mofa identity face_identity detector linear_autoencoder; do \

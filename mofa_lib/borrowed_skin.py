@@ -42,8 +42,8 @@ def borrowed_skin(
     bend = RBFInterpolator(their_marks, our_marks, smoothing=1, kernel="linear", degree=1)
     normals = vertex_normals(mean_shape[None], faces)[0].double().numpy()  # (V, 3)
 
-    their_parts = _parts(theirs, their_faces, their_marks)  # (V,)
-    our_parts = _parts(ours, our_faces, our_marks)  # (W,)
+    their_parts = parts_of(theirs, their_faces, their_marks)  # (V,)
+    our_parts = parts_of(ours, our_faces, our_marks)  # (W,)
     values = torch.cat([lender.mean_appearance[..., None], lender.appearance_basis], 2).numpy()
     skin = np.empty((len(theirs), *values.shape[1:]), values.dtype)  # (V, 3, 1 + B)
     for part in np.unique(their_parts):
@@ -59,8 +59,15 @@ def borrowed_skin(
     return {"mean_appearance": mean[..., 0].clone(), "appearance_basis": basis.clone()}
 
 
-def _parts(vertices: np.ndarray, triangles: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """Whether each vertex is of the skin, 0, or of the left or the right eyeball, 1 or 2."""
+def parts_of(vertices: np.ndarray, triangles: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """Whether each vertex is of the skin, 0, or of the left or the right eyeball, 1 or 2.
+
+    Args:
+        vertices, triangles: of a mean face, (V, 3) in mm and (F, 3).
+        marks: its 68 landmarks, (68, 3).
+    Returns:
+        (V,).
+    """
     sides = np.concatenate([triangles[:, :2], triangles[:, 1:]])
     joined = coo_matrix((np.ones(len(sides)), sides.T), (len(vertices), len(vertices)))
     _, piece = connected_components(joined, directed=False)  # (V,)

@@ -15,7 +15,12 @@ from mofa_lib.profiles import has_bfloat16, profile
 from mofa_lib.weights import find_weights
 
 # What makes a result file, where that is not `make results`.
-MAKERS = {"ablation": "make ablation", "judge": "make outside", "likeness": "make meter"}
+MAKERS = {
+    "ablation": "make ablation",
+    "judge": "make outside",
+    "likeness": "make meter",
+    "scans": "make scans",
+}
 
 
 def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 from scipy.spatial import KDTree
 from trimesh.triangles import closest_point, points_to_barycentric
 
-CANDIDATES = 24  # triangles with the nearest centroids, among which the nearest one is sought
 AWAY = 100.0  # mm that a surface which looks the other way counts as farther
 
 
@@ -34,6 +33,7 @@ def nearest_places(
     vertices: np.ndarray,
     triangles: np.ndarray,
     normals: np.ndarray | None = None,
+    candidates: int = 24,
 ) -> Places:
     """For each point the nearest place on a surface of triangles about as large as each other.
 
@@ -41,9 +41,10 @@ def nearest_places(
         points: (N, 3).
         vertices, triangles: of the surface, (V, 3) and (F, 3).
         normals: of the points, (N, 3), if only places that look the same way are meant.
+        candidates: triangles with the nearest centroids, among which the nearest one is sought.
     """
     corners = vertices[triangles]  # (F, 3, 3)
-    count = min(CANDIDATES, len(triangles))
+    count = min(candidates, len(triangles))
     _, near = KDTree(corners.mean(1)).query(points, count)  # (N, C)
     near = near.reshape(len(points), count)
     asked = np.repeat(points, count, 0)  # (NC, 3)

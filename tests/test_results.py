@@ -93,6 +93,7 @@ def test_missing_results_name_the_command(tmp_path, monkeypatch):
         "ablation": "-p ablate True",
         "judge": "-p outside True",
         "likeness": "tests.meter",
+        "scans": "tests.scans",
     }
     for name, sign in signs.items():
         (target,) = (target for target, recipe in makers().items() if sign in recipe)
