@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="folder of the result file")
     parser.add_argument("--seed", type=int, default=0, help="chooses people and points")
     parser.add_argument("--count", type=int, default=1000, help="scanned heads for our models")
-    parser.add_argument("--few", type=int, default=150, help="heads elsewhere")
+    parser.add_argument("--few", type=int, default=150, help="heads for anything else")
     given = parser.parse_args(arguments)
     begun = time.perf_counter()
 

@@ -109,7 +109,7 @@ def test_a_fine_face_is_rounder(model):
 
 
 def test_a_model_without_colours_or_expressions_has_a_fine_variant_too(tiny_tensors):
-    """Basel 2009 has no expressions, FLAME no colours: their bases have no columns."""
+    """As Basel 2009, which has no expressions: such a basis has no columns."""
     empty = torch.zeros(len(tiny_tensors["mean_shape"]), 3, 0)
     bare = MorphableModel(
         {**tiny_tensors, "expression_basis": empty, "appearance_basis": empty}, "bare"
