@@ -28,7 +28,7 @@ test slow-test nbval outputs results ablation outside meter weights: export MOFA
 
 .DEFAULT_GOAL := help
 .PHONY: help find-python setup assets lab book pdf test slow-test nbval site-test bench lint strip outputs model results ablation outside meter \
-	weights rebuild-check colab-check check-all clean
+	weights rebuild-check colab-check future check-all clean
 
 help:  ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -152,7 +152,10 @@ weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; res
 colab-check: $(READY)  ## run every notebook with Colab's versions (10 minutes, 5 GB; PYTHON=python3.13 as in Colab)
 	python=$$($(MAKE) --silent find-python) && $(BIN)/python -m tests.colab "$$python"
 
-check-all: lint test slow-test nbval book site-test rebuild-check colab-check  ## all that CI checks, and what takes longer
+future: book  ## build the book without Jupyter Book too, in the newest Sphinx: _build/future/html/index.html
+	$(BIN)/python -m tests.future
+
+check-all: lint test slow-test nbval book site-test rebuild-check colab-check future  ## all that CI checks, and what takes longer
 
 clean:  ## remove what was built (keeps .venv)
 	rm -rf _build node_modules book/_static/vendor book/_static/lab/data .pytest_cache .ruff_cache
