@@ -44,11 +44,11 @@ UNFOLD = """() => {
 }"""
 
 
-# A caption is smaller than the text of its page, not paler.
+# A caption is smaller than the text of its page, not paler nor thinner.
 PALE_CAPTIONS = """() => {
-    const colour = (node) => getComputedStyle(node).color;
+    const ink = (node) => getComputedStyle(node).color + getComputedStyle(node).fontWeight;
     return [...document.querySelectorAll("article figcaption .caption-text")]
-        .filter((caption) => colour(caption) !== colour(document.querySelector("article")))
+        .filter((caption) => ink(caption) !== ink(document.querySelector("article")))
         .map((caption) => caption.textContent);
 }"""
 

@@ -10,6 +10,7 @@ function enlarge(image) {
   const copy = new Image();
   copy.src = image.currentSrc || image.src;
   copy.alt = image.alt;
+  copy.style.setProperty("--shape", image.naturalWidth / image.naturalHeight);
   enlarged.setAttribute("aria-label", "Enlarged picture");
   enlarged.firstElementChild.replaceChildren(copy);
   enlarged.showModal();
