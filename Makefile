@@ -28,7 +28,7 @@ test slow-test nbval outputs results ablation outside meter weights: export MOFA
 
 .DEFAULT_GOAL := help
 .PHONY: help find-python setup assets lab book pdf test slow-test nbval site-test bench lint strip outputs model results ablation outside meter \
-	scans weights rebuild-check colab-check check-all clean
+	scans weights rebuild-check colab-check future check-all clean
 
 help:  ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,7 +85,8 @@ test: export OMP_NUM_THREADS := 1
 test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty folder (profile smoke)
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests --ignore=tests/test_site.py --ignore=tests/test_viewer.py --ignore=tests/test_flipbook.py \
-	    --ignore=tests/test_lab.py --ignore=tests/test_jupyterlab.py -m "not slow" -n 2 --maxschedchunk 1 --junitxml=_build/junit/tests.xml
+	    --ignore=tests/test_reading.py --ignore=tests/test_lab.py --ignore=tests/test_jupyterlab.py \
+	    -m "not slow" -n 2 --maxschedchunk 1 --junitxml=_build/junit/tests.xml
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
@@ -95,10 +96,10 @@ slow-test: $(READY)  ## the tests that take minutes each
 nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs
 	$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout=3600 $(NOTEBOOKS)
 
-site-test: $(READY)  ## in a browser: viewer, flipbooks, every page of the built site, its lab, and JupyterLab
+site-test: $(READY)  ## in a browser: viewer, flipbooks, forms, every page of the built site, its lab, and JupyterLab
 	@mkdir -p _build/junit
 	$(BIN)/python -m pytest tests/test_lab.py tests/test_viewer.py tests/test_jupyterlab.py tests/test_flipbook.py \
-	    tests/test_site.py -n 2 --dist loadgroup --maxschedchunk 1 --junitxml=_build/junit/site.xml
+	    tests/test_reading.py tests/test_site.py -n 2 --dist loadgroup --maxschedchunk 1 --junitxml=_build/junit/site.xml
 
 bench: $(READY)  ## time the library and a profile's training: _build/bench.json, _build/bench_training.json
 	@mkdir -p _build
@@ -155,7 +156,10 @@ weights: $(READY)  ## retrain the shipped weights, in order (hours on a CPU; res
 colab-check: $(READY)  ## run every notebook with Colab's versions (10 minutes, 5 GB; PYTHON=python3.13 as in Colab)
 	python=$$($(MAKE) --silent find-python) && $(BIN)/python -m tests.colab "$$python"
 
-check-all: lint test slow-test nbval book site-test rebuild-check colab-check  ## all that CI checks, and what takes longer
+future: book  ## build the book without Jupyter Book too, in the newest Sphinx: _build/future/html/index.html
+	$(BIN)/python -m tests.future
+
+check-all: lint test slow-test nbval book site-test rebuild-check colab-check future  ## all that CI checks, and what takes longer
 
 clean:  ## remove what was built (keeps .venv)
 	rm -rf _build node_modules book/_static/vendor book/_static/lab/data .pytest_cache .ruff_cache

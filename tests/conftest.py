@@ -1,6 +1,8 @@
 """Shared by the tests: face models, a sphere, a pretend GPU, a cache that is thrown away, a
-browser, the built site.
+browser, the built site, and a site of a few pages.
 """
+
+from io import StringIO
 
 import jaxtyping
 import numpy as np
@@ -155,3 +157,39 @@ def address():
     """Of the built site."""
     with served(SITE) as address:
         yield address
+
+
+@pytest.fixture
+def build_site(tmp_path):
+    """Build a site of some pages, a dictionary of Markdown by name, with extensions of the book.
+
+    Gives its HTML by the pages' names, and what Sphinx warned of.
+    """
+    from bs4 import BeautifulSoup
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    def build(pages: dict[str, str], *extensions: str):
+        for name, text in pages.items():
+            (tmp_path / f"{name}.md").write_text(text, encoding="utf8")
+        (tmp_path / "index.md").write_text("# All\n\n```{toctree}\n:glob:\n*\n```\n")
+        settings = {
+            "extensions": ["myst_parser", *extensions],
+            "myst_enable_extensions": ["dollarmath"],
+            "numfig": True,  # as Jupyter Book sets it
+            "nitpicky": True,
+        }
+        warned = StringIO()
+        with patch_docutils(str(tmp_path)), docutils_namespace():
+            Sphinx(
+                tmp_path, None, tmp_path / "html", tmp_path / "trees", "html",
+                confoverrides=settings, status=None, warning=warned,
+            ).build()  # fmt: skip
+        files = {
+            name: (tmp_path / "html" / f"{name}.html").read_text("utf8")
+            for name in [*pages, "index"]
+        }
+        soups = {name: BeautifulSoup(text, "html.parser") for name, text in files.items()}
+        return soups, warned.getvalue()
+
+    return build

@@ -13,35 +13,8 @@ SHOWN = {1: 7, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 9, 8: 10}
 
 
 @pytest.fixture
-def build(tmp_path):
-    """Build a site of some pages; its HTML by the pages' names, and what Sphinx warned of."""
-    from io import StringIO
-
-    from bs4 import BeautifulSoup
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace, patch_docutils
-
-    def build(pages: dict[str, str]):
-        for name, text in pages.items():
-            (tmp_path / f"{name}.md").write_text(text, encoding="utf8")
-        (tmp_path / "index.md").write_text("# All\n\n```{toctree}\n:glob:\n*\n```\n")
-        settings = {
-            "extensions": ["myst_parser", "equations"],
-            "myst_enable_extensions": ["dollarmath"],
-            "numfig": True,  # as Jupyter Book sets it
-            "nitpicky": True,
-        }
-        warned = StringIO()
-        with patch_docutils(str(tmp_path)), docutils_namespace():
-            Sphinx(
-                tmp_path, None, tmp_path / "html", tmp_path / "trees", "html",
-                confoverrides=settings, status=None, warning=warned,
-            ).build()  # fmt: skip
-        files = {name: (tmp_path / "html" / f"{name}.html").read_text("utf8") for name in pages}
-        soups = {name: BeautifulSoup(text, "html.parser") for name, text in files.items()}
-        return soups, warned.getvalue()
-
-    return build
+def build(build_site):
+    return lambda pages: build_site(pages, "equations")
 
 
 def block(label: str) -> str:

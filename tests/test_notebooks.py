@@ -194,6 +194,17 @@ def test_parameters_are_known_to_papermill(path):
 
 
 @every_notebook
+def test_what_a_chapter_begins_with_is_folded(path):
+    """Set-up, parameters and imports are a line each, which says what is behind it."""
+    cells = code_cells(nbformat.read(path, as_version=4))
+    begins = next(number for number, cell in enumerate(cells) if "show.style()" in cell.source)
+    folded = cells[: begins + 1]
+    assert all("hide-input" in tags(cell) for cell in folded)
+    labels = [cell.metadata.mystnb.code_prompt_show for cell in folded]
+    assert labels == ["Set-up for Colab", "Parameters", "Imports"]
+
+
+@every_notebook
 def test_three_cells_are_checked(path):
     """They print text, since nbval compares no pictures."""
     checked = checked_cells(nbformat.read(path, as_version=4))

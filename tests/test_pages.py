@@ -1,5 +1,6 @@
 """The map of the chapters and the page for teachers say what the chapters say."""
 
+import ast
 import base64
 import re
 from itertools import chain
@@ -77,6 +78,58 @@ def test_every_week_has_a_chapter_and_an_exercise_of_it():
     assert [int(week) for week, *_ in weeks] == list(range(1, 13))
     for _, label, exercise in weeks:
         assert library_pages.labels()[int(exercise)] == label
+
+
+def test_an_assistant_is_told_of_every_chapter_and_only_of_what_is_there():
+    tutor = (BOOK.parent / "TUTOR.md").read_text(encoding="utf8")
+    assert "<../TUTOR.md>" in TEACHING
+    listed = re.findall(r"`(\w+\.(?:ipynb|md))`", tutor)
+    assert {path.name for path in BOOK.glob("*.ipynb")} <= set(listed)
+    assert all((BOOK / name).exists() for name in listed)
+    makefile = (BOOK.parent / "Makefile").read_text(encoding="utf8")
+    for target in re.findall(r"`make (\w+)`", tutor):
+        assert f"\n{target}: " in makefile, target
+
+
+EXERCISE = re.compile(r"^:::\{exercise\}\n:label: (\S+)\n(.*?)^:::$", re.DOTALL | re.MULTILINE)
+EFFORT = re.compile(r"\*(Easy|Medium|Hard), (\d+) minutes\.\*\n")
+
+
+def exercises() -> list[tuple[str, str, str]]:
+    """Of each exercise its label, its text, and the code of the cell below it."""
+    found = []
+    for path in sorted(BOOK.glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        for cell, below in zip(cells, [*cells[1:], None], strict=True):
+            for label, text in EXERCISE.findall(cell.source):
+                ends = cell.source.rstrip().endswith(f"{text}:::")
+                code = below.source if ends and below.cell_type == "code" else ""
+                found.append((label, text, code))
+    return found
+
+
+def test_every_exercise_says_how_hard_and_how_long_it_is():
+    for label, text, _ in exercises():
+        effort = EFFORT.match(text)
+        assert effort and int(effort[2]) % 5 == 0, label
+
+
+def test_a_prediction_is_asked_for_below_its_exercise_and_computed():
+    asked = {label for label, _, code in exercises() if "show.prediction(" in code}
+    assert asked and asked == {label for label, *_ in exercises() if label.endswith("-predict")}
+    for label, _, code in exercises():
+        for call in ast.walk(ast.parse(code)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "show.prediction":
+                truth = call.args[1]
+                assert any(isinstance(node, ast.Name) for node in ast.walk(truth)), label
+
+
+def test_below_each_exercise_with_a_stub_stands_what_right_looks_like():
+    """Printed or drawn by code that is folded, or already printed above."""
+    for label, text, code in exercises():
+        if "    ...\n" in text or "    ...  #" in text:
+            shown = "print(" in code or "show.grid(" in code or "are printed above" in text
+            assert shown, label
 
 
 def test_every_exercise_has_a_solution():

@@ -44,7 +44,10 @@ WINGS = {
         {"heads", "looks"},
         {"phenotype"},
     ),
-    "show": ({"attack_panels", "explorer"}, {"flipbooks", "live", "pictures", "viewer"}),
+    "show": (
+        {"attack_panels", "explorer"},
+        {"flipbooks", "live", "pictures", "predictions", "viewer"},
+    ),
     "studio": (
         {"build", "session"},
         {"cache", "photographer", "recipe"},

@@ -44,6 +44,21 @@ UNFOLD = """() => {
 }"""
 
 
+# A caption is smaller than the text of its page, not paler nor thinner.
+PALE_CAPTIONS = """() => {
+    const ink = (node) => getComputedStyle(node).color + getComputedStyle(node).fontWeight;
+    return [...document.querySelectorAll("article figcaption .caption-text")]
+        .filter((caption) => ink(caption) !== ink(document.querySelector("article")))
+        .map((caption) => caption.textContent);
+}"""
+
+# How far down the first screen of a chapter one has to look for its question and its picture.
+DEPTHS = """() => [
+    document.querySelector(".first-picture img").getBoundingClientRect().bottom,
+    document.querySelector(".admonition strong").getBoundingClientRect().bottom,
+]"""
+
+
 @pytest.fixture(scope="module")
 def visit(browser):
     """One for all pages, so that MathJax and the fonts are read once."""
@@ -94,7 +109,7 @@ def test_page(name, address, visit):
     )
 
     page.evaluate(UNFOLD)
-    grave = {}
+    grave, pale = {}, []
     for scheme, width, rules in (
         ("light", 1280, ()),
         ("dark", 400, ("color-contrast", "scrollable-region-focusable")),
@@ -104,6 +119,7 @@ def test_page(name, address, visit):
         page.wait_for_selector(f"html[data-theme={scheme}]")
         page.wait_for_function(AT_REST)
         grave[scheme] = violations(page, *rules)
+        pale += page.evaluate(PALE_CAPTIONS)
     page.close()
 
     assert not foreign
@@ -113,7 +129,31 @@ def test_page(name, address, visit):
     assert not broken
     assert not unnamed, "frames without a title"
     assert not mute, "pictures without an alternative text"
+    assert not pale
     assert grave == {"light": [], "dark": []}
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if re.match(r"book/\d\d_", page)])
+def test_the_first_screen_of_a_chapter_says_and_shows_what_it_is_about(name, address, visit):
+    page = visit.new_page()
+    page.goto(f"{address}/{name}")
+    assert page.locator("article .admonition-title").first.inner_text() == "In this chapter"
+    assert page.locator("article .admonition strong").first.inner_text() == "You will learn"
+    for width in (1280, 400):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert max(page.evaluate(DEPTHS)) <= 800
+    page.close()
+
+
+def test_the_contents_number_the_chapters(address, visit):
+    page = visit.new_page()
+    page.goto(f"{address}/book/index.html")
+    contents = page.locator(".bd-sidebar-primary .toctree-l1 > a")
+    lines = [line.inner_text() for line in contents.all()]
+    assert lines[1:3] == ["1. Introduction", "Conventions"]  # after the book itself
+    numbers = [line.partition(". ")[0] for line in lines if re.match(r"\d+\. ", line)]
+    assert numbers == [str(number) for number in range(1, 13)]
+    page.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

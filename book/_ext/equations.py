@@ -9,6 +9,8 @@ import re
 from sphinx.domains.math import MathDomain
 from sphinx.util import logging
 
+from chapters import chapter
+
 PAPER = re.compile(r"eq-paper-(\d+)")
 
 
@@ -22,8 +24,8 @@ class Equations(MathDomain):
     def _number(self, docname, labelid, location) -> str:
         if paper := PAPER.fullmatch(labelid):
             return paper[1]
-        chapter = re.match(r"\d\d(?=_)", docname.rpartition("/")[2])
-        if not chapter:
+        number = chapter(docname)
+        if not number:
             logging.getLogger(__name__).warning(
                 "Equation %s has no number: its page is no chapter.", labelid, location=location
             )
@@ -33,7 +35,7 @@ class Equations(MathDomain):
             for label, (page, _) in self.equations.items()
             if page == docname and not PAPER.fullmatch(label)
         ]
-        return f"{int(chapter[0])}.{len(own)}"
+        return f"{number}.{len(own)}"
 
 
 def use_these(app, config):

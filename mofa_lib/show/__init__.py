@@ -1,5 +1,6 @@
-"""What a chapter shows: grids of pictures, heads that turn, pages that a slider turns, and what is
-live where there is a kernel: a face under sliders, an attack under one's hands.
+"""What a chapter shows: grids of pictures, heads that turn, pages that a slider turns, questions
+that take a guess first, and what is live where there is a kernel: a face under sliders, an attack
+under one's hands.
 """
 
 from mofa_lib.show.attack_panels import attack_panel
@@ -16,6 +17,7 @@ from mofa_lib.show.pictures import (
     overlay,
     style,
 )
+from mofa_lib.show.predictions import prediction
 from mofa_lib.show.viewer import head, sliders
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "grid",
     "head",
     "overlay",
+    "prediction",
     "sliders",
     "style",
 ]
