@@ -238,7 +238,7 @@ def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -
         >>> import torch
         >>> from mofa_lib import load_detector
         >>> detector = load_detector("cpu")
-        >>> images = torch.rand(2, 3, 112, 112).to(detector.classifier.last.weight.device)
+        >>> images = torch.rand(2, 3, 224, 224).to(detector.classifier.last.weight.device)
         >>> list(detector.scores(images))
         ['l1', 'l2', 'linf', 'js', 'cosine']
     """

@@ -255,7 +255,7 @@ def test_other_autoencoders_are_refused():
 @pytest.mark.parametrize(("autoencoder", "left"), [("table1", 0.4), ("linear", 0.05)])
 def test_the_shipped_detectors_draw_faces_that_they_never_saw(autoencoder, left):
     detector = load_detector("cpu", autoencoder)
-    images = RenderedFaces("test", 8, size=112).batch(slice(0, 8)).to(profiles.device())
+    images = RenderedFaces("test", 8).batch(slice(0, 8)).to(profiles.device())
     with torch.no_grad():
         scores = detector.scores(images)
         drawn = detector.reconstruct(images)

@@ -417,7 +417,7 @@ def test_identity_minimises_cross_entropy(batch):
 def small_profile(cache, monkeypatch):
     """Profiles by the names gpu and smoke that train in a moment, without ImageNet's weights."""
     chosen = profiles.Profile(
-        name="gpu", weights="gpu", size=112, model="anny", encoder="small", classifier="tiny",
+        name="gpu", weights="gpu", size=112, model="face", encoder="small", classifier="tiny",
         detector="resnet18", autoencoder="table1", identities=2, per_identity=2, batch=4, steps=6,
         rate=5e-4, drawn=112, recognition=0.0, detector_batch=4, detector_steps=4,
         detector_rate=1e-3, attack_steps=3, faces=8, pairs=8,
@@ -627,7 +627,7 @@ def no_drawing(monkeypatch):
     [
         ("mofa --model mdoel.h5", "There is no face model mdoel.h5"),
         ("identity --model mdoel.h5", "There is no face model mdoel.h5"),
-        ("detector --model anny", "--model is of mofa and identity; detector sees no face model"),
+        ("detector --model face", "--model is of mofa and identity; detector sees no face model"),
         ("identity", "There are no weights of mofa for the profile gpu; train them with: python"),
         ("mofa --further", "There are no weights of mofa for the profile gpu; train them"),
         ("detector --further", "There are no weights of detector for the profile gpu; train"),

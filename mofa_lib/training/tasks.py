@@ -18,7 +18,6 @@ from mofa_lib.face_data import RenderedFaces
 from mofa_lib.faces import Faces
 from mofa_lib.judges import load_judge
 from mofa_lib.profiles import Profile
-from mofa_lib.second import People
 from mofa_lib.training.batches import Codes, Pictures
 from mofa_lib.training.losses import LossWeights
 from mofa_lib.training.objectives import (
@@ -200,14 +199,13 @@ def batch_size(what: str, settings: Profile) -> int:
 
 def _starts_from_imagenet(settings: Profile) -> bool:
     """Whether the backbones begin with ImageNet's weights."""
-    return settings.name in ("gpu", "paper")
+    return settings.name == "paper"
 
 
 def rendered_faces(chosen: Profile, seed: int = 0) -> RenderedFaces:
     """The pictures that a profile trains on."""
-    kind = People if chosen.model == "face" else RenderedFaces
     count = chosen.identities * chosen.per_identity
-    return kind("train", count, seed, chosen.size, per_identity=chosen.per_identity)
+    return RenderedFaces("train", count, seed, chosen.size, per_identity=chosen.per_identity)
 
 
 def describe(faces: Faces) -> str:
