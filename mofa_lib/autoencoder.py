@@ -41,13 +41,13 @@ class MoFA(nn.Module):
     Examples:
         >>> import torch
         >>> from mofa_lib import MoFA, load_morphable_model
-        >>> mofa = MoFA(load_morphable_model(), encoder="tiny")  # untrained: all is the mean face
-        >>> images = torch.rand(2, 3, 112, 112)
+        >>> mofa = MoFA(load_morphable_model())  # untrained: all is the mean face
+        >>> images = torch.rand(2, 3, 224, 224)
         >>> code = mofa.encode(images)
         >>> code.to_vector().shape
         torch.Size([2, 257])
         >>> mofa.decode(code).image.shape
-        torch.Size([2, 3, 112, 112])
+        torch.Size([2, 3, 224, 224])
 
     Source: Tewari et al. 2017; Teng 2021, section 3.1; derived in chapter 6.
     """
@@ -57,8 +57,8 @@ class MoFA(nn.Module):
     def __init__(
         self,
         model: MorphableModel,
-        size: int = 112,
-        encoder: str = "small",
+        size: int = 224,
+        encoder: str = "tiny",
         pretrained: bool = False,
     ):
         super().__init__()

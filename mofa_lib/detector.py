@@ -24,36 +24,30 @@ from mofa_lib.weights import load_weights, with_weights
 LATENT = 1024  # numbers between encoder and decoder: 256 channels of 2 × 2
 
 # Table 1: kernel and channels of each transposed convolution; all have stride 2 and padding 1. The
-# side of the map grows from 2 to 7, 14, 28, 56, 112, 224; pictures of 112 pixels need one layer
-# less.
-TABLE_1 = {
-    224: [(7, 256), (4, 128), (4, 128), (4, 64), (4, 32), (4, 3)],
-    112: [(7, 256), (4, 128), (4, 128), (4, 64), (4, 3)],
-}
+# side of the map grows from 2 to 7, 14, 28, 56, 112, 224.
+TABLE_1 = [(7, 256), (4, 128), (4, 128), (4, 64), (4, 32), (4, 3)]
 
 
 class ReformingAutoencoder(nn.Module):
     """Table 1: a ResNet to 1024 numbers, and transposed convolutions back to the image.
 
-    The chain of sizes is 2, 7, 14, 28, 56, 112 (and 224 in the paper).
+    The chain of sizes is 2, 7, 14, 28, 56, 112, 224.
 
     Args:
-        size: 112 or 224.
         encoder: resnet18 or resnet50 (the paper's).
         pretrained: start the encoder from ImageNet's weights.
     Source: Teng 2021, Table 1; derived in chapter 8.
     """
 
-    def __init__(self, size: int = 112, encoder: str = "resnet18", pretrained: bool = False):
+    size = 224  # pixels
+
+    def __init__(self, encoder: str = "resnet18", pretrained: bool = False):
         super().__init__()
-        if size not in TABLE_1:
-            raise ValueError(f"Table 1's chain gives the sizes 112 and 224, not {size}.")
-        self.size = size
         self.backbone, features = backbone(encoder, pretrained)
         self.latent = nn.Linear(features, LATENT)
 
         layers, inside = [], LATENT // 4  # channels of the 2 × 2 map
-        for kernel, outside in TABLE_1[size]:
+        for kernel, outside in TABLE_1:
             layers.append(nn.ConvTranspose2d(inside, outside, kernel, stride=2, padding=1))
             if outside != 3:  # not behind the last, which draws the picture
                 layers += [nn.BatchNorm2d(outside), nn.ReLU(inplace=True)]
@@ -257,4 +251,4 @@ def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -
 
 def build(chosen: Profile, pretrained: bool = False) -> ReformingAutoencoder:
     """Table 1's autoencoder as a profile wants it, untrained."""
-    return ReformingAutoencoder(chosen.size, chosen.detector, pretrained)
+    return ReformingAutoencoder(chosen.detector, pretrained)

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from mofa_lib.detector import TABLE_1
+from mofa_lib.detector import ReformingAutoencoder
 from mofa_lib.profiles import PROFILES, device, profile
 
 
@@ -13,7 +13,7 @@ from mofa_lib.profiles import PROFILES, device, profile
 def test_profiles_have_names(name):
     assert profile(name) == PROFILES[name] and profile(name).name == name
     assert profile(name).weights in PROFILES
-    assert profile(name).size in TABLE_1
+    assert profile(name).size == ReformingAutoencoder.size
 
 
 def test_the_paper_s_numbers():
@@ -32,7 +32,7 @@ def test_smoke_and_gpu_differ_from_cpu_in_counts_alone(name):
     other, cpu = asdict(profile(name)), asdict(profile("cpu"))
     differ = {key for key in cpu if other[key] != cpu[key]} - {"name"}
     assert differ <= {
-        "identities", "per_identity", "batch", "steps", "detector_batch", "detector_steps",
+        "identities", "per_identity", "batch", "steps", "classifier_steps", "detector_batch", "detector_steps",
         "attack_steps", "faces", "pairs",
     }  # fmt: skip
     assert other["weights"] == "cpu"

@@ -161,7 +161,7 @@ def _plan_face_identity(settings: Profile, faces: Faces, weights: None) -> _Plan
     return _Plan(
         IdentityObjective(network),
         Pictures(faces),
-        steps=settings.steps,
+        steps=settings.classifier_steps,
         rate=1e-4 if pretrained else 1e-3,
     )
 
