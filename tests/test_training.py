@@ -417,10 +417,10 @@ def test_identity_minimises_cross_entropy(batch):
 def small_profile(cache, monkeypatch):
     """Profiles by the names gpu and smoke that train in a moment, without ImageNet's weights."""
     chosen = profiles.Profile(
-        name="gpu", weights="gpu", size=112, model="face", encoder="small", classifier="tiny",
+        name="gpu", weights="gpu", size=224, model="face", encoder="small", classifier="tiny",
         detector="resnet18", autoencoder="table1", identities=2, per_identity=2, batch=4, steps=6,
-        rate=5e-4, classifier_steps=6, drawn=112, recognition=0.0, detector_batch=4, detector_steps=4,
-        detector_rate=1e-3, attack_steps=3, faces=8, pairs=8,
+        rate=5e-4, classifier_steps=6, drawn=112, recognition=0.0, detector_batch=4,
+        detector_steps=4, detector_rate=1e-3, attack_steps=3, faces=8, pairs=8,
     )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     for module in (tasks.autoencoder, tasks.detector):
