@@ -438,7 +438,7 @@ def small_profile(cache, monkeypatch):
 @pytest.fixture
 def few_faces(monkeypatch):
     """Where it does not matter what is seen, nothing is drawn."""
-    monkeypatch.setattr(tasks, "rendered_faces", lambda *_: FewFaces(count=4, size=112))
+    monkeypatch.setattr(tasks, "rendered_faces", lambda *_: FewFaces(count=4, size=224))
 
 
 def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys):
@@ -450,7 +450,7 @@ def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys)
         assert f"--what {what} --profile gpu --seed 3" in metadata["command"]
         assert metadata["quality"]["loss"] > 0 and metadata["precision"] in ("float32", "bf16")
     mofa, detector = load_pretrained("gpu"), load_detector("gpu")
-    images = torch.rand(2, 3, 112, 112).to(mofa.scales.device)
+    images = torch.rand(2, 3, 224, 224).to(mofa.scales.device)
     assert mofa.encode(images).to_vector().any()
     assert all(value.isfinite().all() for value in detector.scores(images).values())
     assert load_identity("gpu", "images")(images).shape == (2, 2)
@@ -663,7 +663,7 @@ def test_unequal_shares_are_refused_before_anything_is_drawn(
 def test_classes_of_other_people_are_refused_before_anything_is_drawn(
     cache, small_profile, no_drawing, capsys
 ):
-    made = {"what": "face_identity", "profile": "gpu", "size": 112}
+    made = {"what": "face_identity", "profile": "gpu", "size": 224}
     save_weights("face_identity", "gpu", {"last.bias": torch.zeros(5)}, made)
     with pytest.raises(SystemExit):
         main(["--what", "face_identity", "--profile", "gpu", "--further"])
@@ -698,7 +698,7 @@ def test_a_folder_of_photographs_can_be_trained_on(cache, small_profile, no_draw
 
 def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
     """Five landmarks, and as many people as the data have."""
-    photographs = FewFaces(count=10, size=112, points=5)
+    photographs = FewFaces(count=10, size=224, points=5)
     asked = []
     monkeypatch.setattr(command, "CelebA", lambda *wanted: asked.append(wanted) or photographs)
     for what in ("mofa", "identity", "face_identity", "detector"):
@@ -706,7 +706,7 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
         metadata = find_weights(what, "gpu").made
         assert "--celeba somewhere" in metadata["command"]
         assert "10 pictures of 5 people" in metadata["data"]
-    assert asked == [("somewhere", "train", 112)] * 4
+    assert asked == [("somewhere", "train", 224)] * 4
     assert load_weights("identity", "gpu")[0]["last.bias"].shape == (5,)
     assert load_weights("face_identity", "gpu")[0]["last.bias"].shape == (5,)
     assert not list(cache.glob("**/*.npy"))  # nothing was drawn
@@ -715,7 +715,7 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
 def test_codes_of_a_whole_data_set(cache, small_profile):
     mofa = tasks.autoencoder.build(small_profile).eval()
     nn.init.normal_(mofa.head.weight, std=0.02)
-    faces = RenderedFaces("train", 3, size=112)
+    faces = RenderedFaces("train", 3, size=224)
     expected = mofa.encode(faces.batch(slice(0, 3))).to_vector().detach()
     torch.testing.assert_close(encode_all(mofa, faces), expected)
 
