@@ -209,7 +209,7 @@ def own_model(tmp_path, tiny_tensors):
 
 def made_for(settings):
     model = load_morphable_model(settings.model)
-    return {"profile": "cpu", "size": 112, "model": model.digest}
+    return {"profile": "cpu", "size": 224, "model": model.digest}
 
 
 def test_weights_of_two_face_models_live_side_by_side(cache, own_model):
