@@ -200,8 +200,8 @@ def saved(tmp_path, about, mofa, faces):
     adversarial = LatentAttack(mofa.encode, distance, BOUND, 5)(faces[:1], target).images
     claimed = float(distance(mofa.encode(quantize(adversarial)), target))
     run = {
-        "format": FORMAT, "profile": "cpu", "weights_digest": about["weights_digest"], "size": mofa.size,
-        "weights": distance.weights, "original": png(faces[0]), "target": png(faces[5]),
+        "format": FORMAT, "profile": "cpu", "weights_digest": about["weights_digest"],
+        "size": mofa.size, "weights": distance.weights, "original": png(faces[0]), "target": png(faces[5]),
         "adversarial": png(adversarial[0]), "saved_distance": claimed,
     }  # fmt: skip
     path = tmp_path / "run.json"
