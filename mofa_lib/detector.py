@@ -34,14 +34,14 @@ class ReformingAutoencoder(nn.Module):
     The chain of sizes is 2, 7, 14, 28, 56, 112, 224.
 
     Args:
-        encoder: resnet18 or resnet50 (the paper's).
+        encoder: name of the backbone, see `backbone`; resnet50 is the paper's.
         pretrained: start the encoder from ImageNet's weights.
     Source: Teng 2021, Table 1; derived in chapter 8.
     """
 
     size = 224  # pixels
 
-    def __init__(self, encoder: str = "resnet18", pretrained: bool = False):
+    def __init__(self, encoder: str = "tiny", pretrained: bool = False):
         super().__init__()
         self.backbone, features = backbone(encoder, pretrained)
         self.latent = nn.Linear(features, LATENT)

@@ -18,7 +18,7 @@ class Profile:
         encoder: MoFA's encoder: tiny, small, resnet50, vgg19 or alexnet.
         classifier: backbone of the identity classifier that reads pictures: tiny or vgg19 (the
             paper's).
-        detector: backbone of the detector's encoder: resnet18 or resnet50.
+        detector: backbone of the detector's encoder: tiny, or resnet50 (the paper's).
         autoencoder: what the detector reforms with: table1, or linear where Table 1 cannot be
             trained well.
         identities, per_identity: people and pictures of each in the training set.
@@ -58,10 +58,10 @@ class Profile:
 
 _CPU = Profile(
     name="cpu", weights="cpu", size=224, model="face",
-    encoder="tiny", classifier="tiny", detector="resnet18", autoencoder="linear",
+    encoder="tiny", classifier="tiny", detector="tiny", autoencoder="linear",
     identities=3000, per_identity=4,
-    batch=16, steps=3_600, rate=5e-4, classifier_steps=3_000, drawn=112, recognition=0.05,
-    detector_batch=32, detector_steps=4_000, detector_rate=1e-3,
+    batch=16, steps=3_600, rate=5e-4, classifier_steps=1_700, drawn=112, recognition=0.05,
+    detector_batch=32, detector_steps=850, detector_rate=1e-3,
     attack_steps=50,
     faces=8, pairs=200,
 )  # fmt: skip
