@@ -201,7 +201,8 @@ def saved(tmp_path, about, mofa, faces):
     claimed = float(distance(mofa.encode(quantize(adversarial)), target))
     run = {
         "format": FORMAT, "profile": "cpu", "weights_digest": about["weights_digest"],
-        "size": mofa.size, "weights": distance.weights, "original": png(faces[0]), "target": png(faces[5]),
+        "size": mofa.size, "weights": distance.weights,
+        "original": png(faces[0]), "target": png(faces[5]),
         "adversarial": png(adversarial[0]), "saved_distance": claimed,
     }  # fmt: skip
     path = tmp_path / "run.json"
