@@ -23,7 +23,8 @@ class Profile:
             trained well.
         identities, per_identity: people and pictures of each in the training set.
         batch, steps, rate: MoFA's training.
-        classifier_steps: of the classifier that reads pictures, in batches of twice that size.
+        classes: people, of these, that the classifier of pictures and the detector learn from.
+        classifier_steps: of the classifier of pictures, in batches of twice MoFA's size.
         drawn: side at which faces are drawn in MoFA's training, pixels.
         recognition: weight of the term in which a judge takes part.
         detector_batch, detector_steps, detector_rate: the detector's training.
@@ -45,6 +46,7 @@ class Profile:
     batch: int
     steps: int
     rate: float
+    classes: int
     classifier_steps: int
     drawn: int
     recognition: float
@@ -60,7 +62,8 @@ _CPU = Profile(
     name="cpu", weights="cpu", size=224, model="face",
     encoder="tiny", classifier="tiny", detector="tiny", autoencoder="linear",
     identities=3000, per_identity=4,
-    batch=16, steps=3_400, rate=5e-4, classifier_steps=1_700, drawn=112, recognition=0.05,
+    batch=16, steps=3_400, rate=5e-4, drawn=112, recognition=0.05,
+    classes=1000, classifier_steps=1_700,
     detector_batch=32, detector_steps=850, detector_rate=1e-3,
     attack_steps=50,
     faces=8, pairs=200,
@@ -70,7 +73,8 @@ _CPU = Profile(
 _SMOKE = replace(
     _CPU, name="smoke",
     identities=8, per_identity=4,
-    batch=8, steps=20, classifier_steps=20,
+    batch=8, steps=20,
+    classes=8, classifier_steps=20,
     detector_batch=8, detector_steps=20,
     attack_steps=10,
     faces=4, pairs=4,
@@ -79,7 +83,8 @@ _SMOKE = replace(
 _GPU = replace(
     _CPU, name="gpu",
     identities=5000, per_identity=12,
-    batch=64, steps=30_000, classifier_steps=30_000,
+    batch=64, steps=30_000,
+    classes=5000, classifier_steps=30_000,
     detector_batch=128, detector_steps=24_000,
     faces=16, pairs=1000,
 )  # fmt: skip
@@ -88,7 +93,8 @@ _PAPER = Profile(
     name="paper", weights="paper", size=224, model="face-fine",
     encoder="vgg19", classifier="vgg19", detector="resnet50", autoencoder="table1",
     identities=8000, per_identity=20,
-    batch=5, steps=200_000, rate=0.1, classifier_steps=200_000, drawn=224, recognition=0.0,
+    batch=5, steps=200_000, rate=0.1, drawn=224, recognition=0.0,
+    classes=8000, classifier_steps=200_000,
     detector_batch=128, detector_steps=38_000, detector_rate=0.1,
     attack_steps=50,
     faces=16, pairs=1000,

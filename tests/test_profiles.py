@@ -32,8 +32,8 @@ def test_smoke_and_gpu_differ_from_cpu_in_counts_alone(name):
     other, cpu = asdict(profile(name)), asdict(profile("cpu"))
     differ = {key for key in cpu if other[key] != cpu[key]} - {"name"}
     assert differ <= {
-        "identities", "per_identity", "batch", "steps", "classifier_steps", "detector_batch",
-        "detector_steps", "attack_steps", "faces", "pairs",
+        "identities", "per_identity", "batch", "steps", "classes", "classifier_steps",
+        "detector_batch", "detector_steps", "attack_steps", "faces", "pairs",
     }  # fmt: skip
     assert other["weights"] == "cpu"
 

@@ -419,7 +419,7 @@ def small_profile(cache, monkeypatch):
     chosen = profiles.Profile(
         name="gpu", weights="gpu", size=224, model="face", encoder="small", classifier="tiny",
         detector="resnet18", autoencoder="table1", identities=2, per_identity=2, batch=4, steps=6,
-        rate=5e-4, classifier_steps=6, drawn=112, recognition=0.0, detector_batch=4,
+        rate=5e-4, classes=2, classifier_steps=6, drawn=112, recognition=0.0, detector_batch=4,
         detector_steps=4, detector_rate=1e-3, attack_steps=3, faces=8, pairs=8,
     )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
@@ -454,6 +454,26 @@ def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys)
     assert mofa.encode(images).to_vector().any()
     assert all(value.isfinite().all() for value in detector.scores(images).values())
     assert load_identity("gpu", "images")(images).shape == (2, 2)
+
+
+def test_the_classifier_of_pictures_begins_where_mofa_ends(cache, small_profile, few_faces, capsys):
+    with pytest.raises(SystemExit):
+        main(["--what", "face_identity", "--profile", "gpu"])
+    assert "--what mofa --profile gpu" in capsys.readouterr().err
+    main(["--what", "mofa", "--profile", "gpu", "--steps", "2"])
+    task = tasks.make_task("face_identity", small_profile)
+    encoder = load_pretrained("gpu").backbone.state_dict()
+    begins = task.objective.network.trunk.backbone.state_dict()
+    assert begins.keys() == encoder.keys()
+    assert all(begins[name].equal(encoder[name].cpu()) for name in begins)
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"), [("mofa", 6), ("identity", 6), ("linear_autoencoder", 6), ("detector", 4)]
+)
+def test_a_profile_says_how_many_people_each_network_learns_from(small_profile, what, shown):
+    chosen = replace(small_profile, identities=6, classes=4)
+    assert tasks.people(what, chosen) == shown
 
 
 def test_the_linear_autoencoder_needs_no_descent(cache, small_profile, monkeypatch, capsys):
@@ -634,7 +654,7 @@ def no_drawing(monkeypatch):
         ("mofa --celeba nowhere", "where img_align_celeba is missing"),
         ("detector --photos nowhere", "There is no folder nowhere"),
         ("mofa --celeba a --photos b", "not allowed with argument"),
-        ("face_identity --out {file}", "the weights cannot be written to {file} (File exists); "),
+        ("detector --out {file}", "the weights cannot be written to {file} (File exists); "),
         (
             "linear_autoencoder --out {file}/new",
             "cannot be written to {file}/new (Not a directory)",
