@@ -12,10 +12,10 @@ GRAPH = grimp.build_graph("mofa_lib", cache_dir=None)
 PLAN = (
     {"adapters", "anny_faces", "show", "sweep", "training", "web"},
     {"detector"},
-    {"identity", "linear_autoencoder", "parts", "second"},
+    {"identity", "linear_autoencoder", "parts", "refinement", "second"},
     {
-        "attack", "autoencoder", "defence", "export", "face_data", "likeness", "metrics",
-        "notebooks", "photographs", "results",
+        "attack", "autoencoder", "defence", "export", "face_data", "likeness", "losses",
+        "metrics", "notebooks", "photographs", "results",
     },
     {"alignment", "judges", "renderer", "studio", "weights"},
     {"face_code", "model_files"},
@@ -30,6 +30,7 @@ PLAN = (
 )  # fmt: skip
 WINGS = {
     "attack": (
+        {"adaptive"},
         {"latent"},
         {"result", "targets"},
         {"best", "distance", "gradient_sign", "precision"},
@@ -64,7 +65,7 @@ WINGS = {
         {"loop"},
         {"tasks"},
         {"objectives"},
-        {"batches", "losses", "recognition"},
+        {"batches", "recognition"},
     ),
     "web": ({"__main__"}, {"lab"}, {"graphs"}),
 }
