@@ -30,9 +30,9 @@ PLAN = (
 )  # fmt: skip
 WINGS = {
     "attack": (
-        {"adaptive"},
-        {"latent"},
-        {"result", "targets"},
+        {"adaptive", "check"},
+        {"latent", "trial"},
+        {"apgd", "queries", "report", "result", "targets", "universal"},
         {"best", "distance", "gradient_sign", "precision"},
     ),
     "judges": ({"build"}, {"judge"}, {"networks"}),
