@@ -151,17 +151,22 @@ class Detector(nn.Module):
         self.encode = encode
         self.temperature = temperature
 
-    def scores(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, " B"]]:
+    def scores(
+        self, images: Float[Tensor, "B 3 H W"], code: FaceCode | Tensor | None = None
+    ) -> dict[str, Float[Tensor, " B"]]:
         """Scores by name, a number for each picture; the higher, the more suspicious.
 
         l1, l2 and linf are plain norms of the difference to the reconstruction (Eq. 3), js the
         divergence of f's opinions (Eq. 4–6), cosine one minus the similarity of f's features.
 
+        Args:
+            code: what `encode` makes of the images, where that is known already.
         Source: Teng 2021, Table 2, whose columns they are; derived in chapter 8.
         """
         check_images(images)
         drawn = self.reconstruct(images)
-        return self.compare(images, drawn, self.encode(images), self.encode(drawn))
+        before = self.encode(images) if code is None else code
+        return self.compare(images, drawn, before, self.encode(drawn))
 
     def compare(
         self, images: Tensor, drawn: Tensor, before: FaceCode | Tensor, after: FaceCode | Tensor

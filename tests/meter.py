@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from mofa_lib import FaceCode, MoFA, RenderedFaces, load_pretrained
+from mofa_lib import FaceCode, MoFA, RenderedFaces, load_pretrained, losses
 from mofa_lib.artifacts import load_tensors
 from mofa_lib.judges import Judge, load_judge
 from mofa_lib.judges.judge import FOLDER, RECOGNISERS
@@ -23,7 +23,6 @@ from mofa_lib.likeness import GREY, among, likeness, on_grey
 from mofa_lib.profiles import device
 from mofa_lib.renderer import Rendering
 from mofa_lib.results import save_result
-from mofa_lib.training import losses
 
 BATCH = 50
 

@@ -19,9 +19,9 @@ from mofa_lib import (
 from mofa_lib.autoencoder import build
 from mofa_lib.backbones import backbone
 from mofa_lib.faces import check_images
+from mofa_lib.losses import landmark, photometric
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.subdivision import subdivided
-from mofa_lib.training.losses import landmark, photometric
 from mofa_lib.weights import Weights, save_weights
 
 

@@ -20,10 +20,10 @@ from mofa_lib import CodeDistance, FaceCode, FaceRenderer, MoFA, load_morphable_
 from mofa_lib.artifacts import save_tensors
 from mofa_lib.face_code import GROUPS, group_sizes
 from mofa_lib.flame_pickle import read_pickle
+from mofa_lib.losses import LossWeights, statistical
 from mofa_lib.model_files import DEFAULT_MODEL, place_landmarks
 from mofa_lib.morphable import MorphableModel
 from mofa_lib.subdivision import subdivided
-from mofa_lib.training.losses import LossWeights, statistical
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ GRAPH = grimp.build_graph("mofa_lib", cache_dir=None)
 PLAN = (
     {"adapters", "show", "sweep", "training", "web"},
     {"detector"},
-    {"identity", "linear_autoencoder", "parts"},
+    {"identity", "linear_autoencoder", "parts", "refinement"},
     {
-        "attack", "autoencoder", "defence", "export", "face_data", "likeness", "metrics",
-        "notebooks", "photographs", "results",
+        "attack", "autoencoder", "defence", "export", "face_data", "likeness", "losses",
+        "metrics", "notebooks", "photographs", "results",
     },
     {"alignment", "judges", "renderer", "studio", "weights"},
     {"face_code", "model_files"},
@@ -30,8 +30,9 @@ PLAN = (
 )  # fmt: skip
 WINGS = {
     "attack": (
-        {"latent"},
-        {"result", "targets"},
+        {"adaptive", "check"},
+        {"latent", "trial"},
+        {"apgd", "queries", "report", "result", "targets", "universal"},
         {"best", "distance", "gradient_sign", "precision"},
     ),
     "judges": ({"build"}, {"judge"}, {"networks"}),
@@ -58,7 +59,7 @@ WINGS = {
         {"loop"},
         {"tasks"},
         {"objectives"},
-        {"batches", "losses", "recognition"},
+        {"batches", "recognition"},
     ),
     "web": ({"__main__"}, {"lab"}, {"graphs"}),
 }

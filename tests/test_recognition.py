@@ -10,8 +10,8 @@ from mofa_lib import FaceCode, FaceRenderer, MoFA
 from mofa_lib.faces import five_points
 from mofa_lib.judges import Judge, load_judge
 from mofa_lib.likeness import with_margin
+from mofa_lib.losses import LossWeights, landmark, photometric
 from mofa_lib.training.batches import Batch
-from mofa_lib.training.losses import LossWeights, landmark, photometric
 from mofa_lib.training.objectives import MoFAObjective
 from mofa_lib.training.recognition import SHARPNESS, Recognition, mean_embeddings
 

@@ -22,6 +22,7 @@ from mofa_lib import (
     load_detector,
     load_morphable_model,
     load_pretrained,
+    losses,
     profiles,
 )
 from mofa_lib.artifacts import load_tensors, save_tensors
@@ -31,7 +32,7 @@ from mofa_lib.faces import five_points, mirrored
 from mofa_lib.identity import CodeTrunk, IdentityClassifier, load_identity
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.morphable import MorphableModel
-from mofa_lib.training import command, loop, losses, main, tasks, train
+from mofa_lib.training import command, loop, main, tasks, train
 from mofa_lib.training.batches import Batch, Codes, Pictures, StepSampler
 from mofa_lib.training.objectives import (
     DetectorObjective,

@@ -16,12 +16,12 @@ from torch import nn
 from mofa_lib.artifacts import cache_folder, digest
 from mofa_lib.faces import Faces
 from mofa_lib.linear_autoencoder import LinearAutoencoder
+from mofa_lib.losses import LossWeights
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.photographs import CelebA, PhotoFolder
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 from mofa_lib.training.batches import check_share
 from mofa_lib.training.loop import mixed_precision, train
-from mofa_lib.training.losses import LossWeights
 from mofa_lib.training.tasks import (
     TASKS,
     Task,

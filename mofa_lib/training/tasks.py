@@ -17,9 +17,9 @@ from mofa_lib.artifacts import digest
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.faces import Faces
 from mofa_lib.judges import load_judge
+from mofa_lib.losses import LossWeights
 from mofa_lib.profiles import Profile
 from mofa_lib.training.batches import Codes, Pictures
-from mofa_lib.training.losses import LossWeights
 from mofa_lib.training.objectives import (
     DetectorObjective,
     IdentityObjective,
