@@ -10,7 +10,7 @@ from encoders import curved, l2, linear, random_images, seeded
 from mofa_lib import LatentAttack, check_attack, fgsm, pgd
 from mofa_lib.attack import AttackReport, Check, check, random_signs, square
 
-IMAGES, TARGETS = random_images(8), random_images(8, seed=9)
+IMAGES, TARGETS = random_images(), random_images(seed=9)
 EPSILON = 0.05
 
 
@@ -35,20 +35,26 @@ def from_pictures(attack):
     return lambda epsilon, steps: partial(attack, epsilon=epsilon, steps=steps)
 
 
-def projected(images, targets, epsilon, steps, encode=curved):
-    goal = encode(targets).detach()
-    return pgd(lambda x: -l2(encode(x), goal), images, epsilon, steps)
+def projected(images, targets, epsilon, steps):
+    goal = curved(targets)
+    return pgd(lambda x: -l2(curved(x), goal), images, epsilon, steps)
 
 
 # A good attack
 
 
-@pytest.mark.parametrize("encode", [linear, curved])
-def test_a_good_attack_passes(encode):
-    for attack in (latent(encode), from_pictures(partial(projected, encode=encode))):
-        report = check_attack(attack, encode, l2, IMAGES, TARGETS, EPSILON)
-        assert report.passed, str(report)
-        assert all(answer.passed for answer in report)
+@pytest.mark.parametrize(
+    ("attack", "encode"),
+    [
+        (latent(linear), linear),
+        (latent(curved), curved),
+        (from_pictures(projected), curved),
+    ],
+    ids=["Adam, linear", "Adam, curved", "PGD, curved"],
+)
+def test_a_good_attack_passes(attack, encode):
+    answers = checked(attack, encode, steps=40, queries=200)
+    assert all(answer.passed for answer in answers.values()), answers
 
 
 def test_the_answers_are_those_of_the_attack():
@@ -62,7 +68,7 @@ def test_the_answers_are_those_of_the_attack():
     found = LatentAttack(curved, l2, EPSILON, 20)(IMAGES, TARGETS).images
     goal = curved(TARGETS)
     once = fgsm(lambda x: -l2(curved(x), goal), IMAGES, EPSILON)
-    everything = LatentAttack(curved, l2, 1.0, 20)(IMAGES, TARGETS).images
+    everything = LatentAttack(curved, l2, 1.0, 80)(IMAGES, TARGETS).images
     assert answers["better than noise"].value == pytest.approx(gone(found), abs=1e-4)
     assert answers["ε = 1"].value == pytest.approx(gone(everything), abs=1e-4)
     assert answers["better than one step"].value == pytest.approx(
@@ -73,14 +79,12 @@ def test_the_answers_are_those_of_the_attack():
 def test_pictures_and_encoder_stay_as_they_are():
     kept = IMAGES.clone(), TARGETS.clone()
     with torch.inference_mode():
-        assert not failed(checked(latent(curved)))
-    with torch.no_grad():
-        assert not failed(checked(latent(curved)))
+        assert "gradients" not in failed(checked(latent(curved), steps=3))
     assert IMAGES.equal(kept[0]) and TARGETS.equal(kept[1])
 
 
 def test_the_same_attack_gets_the_same_report():
-    once, again = (checked(latent(curved), steps=5) for _ in range(2))
+    once, again = (checked(latent(curved), steps=3) for _ in range(2))
     assert once == again
 
 
@@ -144,40 +148,39 @@ def one_step(images, targets, epsilon, steps):
 
 
 BROKEN = [
-    (too_far, "bound"),
-    (beyond_white, "bound"),
-    (not_a_number, "bound"),
-    (always_a_little, "nothing at ε = 0"),
-    (wrong_way, "planted target"),
-    (half_of_the_picture, "planted target"),
-    (wrong_way, "ε = 1"),
-    (for_small_bounds, "ε = 1"),
-    (tired_at_large_bounds, "more at a larger ε"),
-    (slow, "four times the steps"),
-    (without_steps, "four times the steps"),
-    (half_of_the_picture, "Auto-PGD, other starts"),
-    (noise, "better than noise"),
-    (nothing, "better than noise"),
-    (one_step, "better than one step"),
-    (noise, "black box"),
+    (too_far, {"bound"}),
+    (beyond_white, {"bound"}),
+    (not_a_number, {"bound"}),
+    (always_a_little, {"nothing at ε = 0"}),
+    (wrong_way, {"planted target", "ε = 1"}),
+    (half_of_the_picture, {"planted target", "Auto-PGD, other starts"}),
+    (for_small_bounds, {"ε = 1"}),
+    (tired_at_large_bounds, {"more at a larger ε"}),
+    (slow, {"4 times the steps"}),
+    (without_steps, {"4 times the steps"}),
+    (noise, {"better than noise", "black box"}),
+    (nothing, {"better than noise"}),
+    (one_step, {"better than one step"}),
 ]
 
 
-@pytest.mark.parametrize(("attack", "name"), BROKEN, ids=lambda x: getattr(x, "__name__", x))
-def test_a_broken_attack_fails_its_check(attack, name):
+@pytest.mark.parametrize(("attack", "names"), BROKEN, ids=[f.__name__ for f, _ in BROKEN])
+def test_a_broken_attack_fails_its_check(attack, names):
     answers = checked(from_pictures(attack))
-    assert name in failed(answers), answers[name]
+    assert names <= failed(answers), failed(answers)
     encoder_s = {"same answer twice", "gradients", "finite differences"}
     assert all(answers[other].passed for other in encoder_s)
 
 
-def test_an_attack_that_is_broken_in_one_way_passes_the_rest():
-    assert failed(checked(from_pictures(always_a_little))) == {"nothing at ε = 0"}
-    assert failed(checked(from_pictures(for_small_bounds))) == {"ε = 1"}
+@pytest.mark.parametrize(
+    ("attack", "name"), [(always_a_little, "nothing at ε = 0"), (for_small_bounds, "ε = 1")]
+)
+def test_what_is_broken_in_one_way_passes_the_rest(attack, name):
+    assert failed(checked(from_pictures(attack), steps=40)) == {name}
 
 
 def test_a_latent_attack_with_too_few_steps_fails():
-    assert "four times the steps" in failed(checked(latent(curved), steps=2))
+    assert "4 times the steps" in failed(checked(latent(curved), steps=2))
 
 
 # A good attack on encoders whose gradients mislead
@@ -340,7 +343,7 @@ def test_only_a_failure_says_what_may_be_behind_it():
 
 def test_every_check_is_seen_to_fail():
     """Here, above: by the names that the checks give themselves."""
-    named = {name for _, name in BROKEN} | {name for _, names in MISLEADING for name in names}
+    named = {name for _, names in (*BROKEN, *MISLEADING) for name in names}
     given = {answer.name for answer in check_attack(
         from_pictures(nothing), curved, l2, IMAGES, TARGETS, EPSILON, steps=1, queries=1
     )}  # fmt: skip

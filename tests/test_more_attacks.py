@@ -128,7 +128,7 @@ def best_of_algorithm_1(loss, image, epsilon, steps):
     def value_and_slope(x):
         x = x.detach().requires_grad_()
         loss(x).backward()
-        return float(loss(x)), x.grad
+        return float(loss(x.detach())), x.grad
 
     xs, length, lengths, tops, rises = [image], 2 * epsilon, [2 * epsilon], [], []
     best, best_value = image, value_and_slope(image)[0]
@@ -230,10 +230,10 @@ def test_auto_pgd_is_no_worse_than_that_of_art(monkeypatch):
     )  # fmt: skip
     theirs.generate(images.numpy())
     loss = nearer(curved, l2, targets)
-    ours = loss(apgd(loss, images, 0.05, 40))
-    best = torch.from_numpy(theirs.f_max)
-    assert best.shape == ours.shape and (best > loss(images)).all()
-    assert ours.mean() >= best.mean() + 0.02 * best.mean()  # both are negative
+    before = loss(images)
+    ours = loss(apgd(loss, images, 0.05, 40)) - before
+    best = torch.from_numpy(theirs.f_max) - before
+    assert (best > 0).all() and ours.mean() > 0.99 * best.mean()
 
 
 # Who may only ask
