@@ -8,7 +8,7 @@ import os
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-from mofa_lib.attack import CodeDistance, LatentAttack, fgsm, pgd
+from mofa_lib.attack import CodeDistance, LatentAttack, apgd, check_attack, fgsm, pgd
 from mofa_lib.autoencoder import MoFA, load_pretrained
 from mofa_lib.detector import Detector, load_detector
 from mofa_lib.face_code import FaceCode
@@ -30,6 +30,8 @@ __all__ = [
     "MoFA",
     "PhotoFolder",
     "RenderedFaces",
+    "apgd",
+    "check_attack",
     "fgsm",
     "load_detector",
     "load_morphable_model",

@@ -5,9 +5,11 @@ pass.
 import copy
 import warnings
 
+import encoders
 import numpy as np
 import pytest
 import torch
+from encoders import l1, l2, random_images, seeded
 
 from mofa_lib import (
     CodeDistance,
@@ -42,43 +44,18 @@ def processor(monkeypatch):
     return can
 
 
-def seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def random_images(
-    count: int = 6, seed: int = 0, low: float = 0.2, high: float = 0.8
-) -> torch.Tensor:
-    return low + (high - low) * torch.rand(count, 3, 5, 5, generator=seeded(seed))
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def linear():
-    """A linear encoder of 3 × 5 × 5 pixels into 7 numbers."""
-    matrix = torch.randn(75, 7, generator=seeded(1)) / 75**0.5
-    return lambda images: images.flatten(1) @ matrix
+    return encoders.linear
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def curved():
-    """A small random network: its gradient turns from place to place."""
-    first, second = (
-        torch.randn(75, 40, generator=seeded(2)),
-        torch.randn(40, 7, generator=seeded(3)),
-    )
-    return lambda images: torch.sin(images.flatten(1) @ first) @ second
+    return encoders.curved
 
 
 def tensors(result):
     return {name: value for name, value in vars(result).items() if name != "precision"}
-
-
-def l1(a, b):
-    return (a - b).abs().sum(1)
-
-
-def l2(a, b):
-    return (a - b).square().sum(1)
 
 
 # Eq. 1

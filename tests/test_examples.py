@@ -10,7 +10,7 @@ import mofa_lib
 
 STARTED_WITH = (
     "CodeDistance", "Detector", "FaceCode", "FaceRenderer", "LatentAttack", "MoFA",
-    "load_detector", "load_morphable_model", "load_pretrained", "profile",
+    "apgd", "check_attack", "load_detector", "load_morphable_model", "load_pretrained", "profile",
 )  # fmt: skip
 MODULES = sorted(
     name

@@ -30,8 +30,9 @@ PLAN = (
 )  # fmt: skip
 WINGS = {
     "attack": (
-        {"latent"},
-        {"result", "targets"},
+        {"check"},
+        {"latent", "trial"},
+        {"apgd", "queries", "report", "result", "targets", "universal"},
         {"best", "distance", "gradient_sign", "precision"},
     ),
     "judges": ({"build"}, {"judge"}, {"networks"}),

@@ -49,12 +49,8 @@ def pgd(
         rate = 2.5 * epsilon / steps
 
     images = precise(images)
-    low = (images - epsilon).clamp(min=0)
-    high = (images + epsilon).clamp(max=1)
-    attacked = images
-    if generator is not None:
-        drawn = torch.rand(images.shape, generator=generator, device=generator.device).to(images)
-        attacked = torch.lerp(low, high, drawn)
+    low, high = box(images, epsilon)
+    attacked = images if generator is None else anywhere(low, high, generator)
 
     for _ in range(steps):
         attacked = attacked.detach().requires_grad_()
@@ -100,6 +96,21 @@ def check_epsilon(epsilon: float) -> None:
         raise ValueError(
             f"ε lies in [0, 1], as the pixel values do, got {epsilon}; 8 grey levels are 8 / 255."
         )
+
+
+def box(
+    images: Float[Tensor, "B 3 H W"], epsilon: float
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"]]:
+    """The least and the largest value that an attack may give each pixel: within ε and [0, 1]."""
+    return (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+
+
+def anywhere(
+    low: Float[Tensor, "B 3 H W"], high: Float[Tensor, "B 3 H W"], generator: torch.Generator
+) -> Float[Tensor, "B 3 H W"]:
+    """Pictures drawn evenly from a box."""
+    drawn = torch.rand(low.shape, generator=generator, device=generator.device).to(low)
+    return torch.lerp(low, high, drawn)
 
 
 def precise(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
