@@ -79,11 +79,10 @@ def test_the_command_writes_what_it_measured(ict, tmp_path, monkeypatch):  # noq
     assert result["n"] == 2 and str(tmp_path) not in json.dumps(result)
     found = result["data"]["explained"]
     assert {name: sorted(shown) for name, shown in found.items()} == {
-        "ours": ["ours", "ict"],
         "face": ["face", "ict"],
-        "ict": ["ours", "face", "ict"],
+        "ict": ["face", "ict"],
     }
-    assert found["ours"]["ict"]["n"] == 2 and found["ict"]["ict"]["n"] == 1
-    for low, middle, high in ((row[1], row[0], row[2]) for row in found["ours"]["ict"]["mm"]):
+    assert found["face"]["ict"]["n"] == 2 and found["ict"]["ict"]["n"] == 1
+    for low, middle, high in ((row[1], row[0], row[2]) for row in found["face"]["ict"]["mm"]):
         assert 0 < low <= middle <= high
-    assert len(found["ours"]["ict"]["mm"]) == len(result["data"]["components"])
+    assert len(found["face"]["ict"]["mm"]) == len(result["data"]["components"])
