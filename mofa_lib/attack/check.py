@@ -30,8 +30,8 @@ STEP = 1e-3  # of the finite difference, on the scale [0, 1]
 AGREEMENT = 0.2  # relative, of the finite difference and the gradient
 DIP = 0.02  # by which a larger bound may be worse, as a share of the distance
 MORE = 4  # times the steps: to see whether they help, and at ε = 1, where each is long
-# Share of the distance that must go at ε = 1. A draft asked for 0.9 after the attack's own steps; on
-# 29 November 2026 `LatentAttack` on MoFA was seen to reach 0.89, and both were changed.
+# Share of the distance that must go at ε = 1. A draft asked for 0.9 after the attack's own steps;
+# on 29 November 2026 `LatentAttack` on MoFA was seen to reach 0.89, and both were changed.
 REACHED = 0.8
 MISSED = 0.1  # share of what two attacks remove that only the other one finds
 STARTS = 2  # of Auto-PGD
