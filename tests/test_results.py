@@ -44,7 +44,7 @@ def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
 
 
 def test_results_of_earlier_weights_say_so(cache, tmp_path):
-    (file,) = save("face_identity")
+    (file,) = save("face_identity", "cpu", profile="cpu", size=224)
     about = {"claim": "c", "chapter": "10_attack_results", "profile": "gpu", "seed": 3, "n": 8}
     result = save_result(tmp_path, "r", **about, weights=["face_identity"], seconds=1.6, data={})
     line = made_with(result)
@@ -54,7 +54,7 @@ def test_results_of_earlier_weights_say_so(cache, tmp_path):
         and result["command"] in line
         and "earlier" not in line
     )
-    save("face_identity", seed=1)
+    save("face_identity", "cpu", profile="cpu", size=224, seed=1)
     assert made_with(result) == line + f" · **made with earlier weights** ({file.name})"
     file.unlink()
     assert "earlier weights" in made_with(result)
