@@ -29,7 +29,8 @@ def ticks(points: Sequence[Point]) -> list[float]:
     for point in points:
         numbers += point["ours"] + point.get("rival", [])
         numbers += [point[key] for key in ("paper", "bound") if key in point]
-    return MaxNLocator(5).tick_values(min(numbers), max(numbers)).tolist()
+    locator = MaxNLocator(5, steps=[1, 2, 5, 10])
+    return locator.tick_values(min(numbers), max(numbers)).tolist()
 
 
 def place(number: float, axis: Sequence[float]) -> str:
