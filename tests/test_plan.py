@@ -22,9 +22,9 @@ PLAN = (
     {"borrowed_skin", "subdivision"},
     {"ict_facekit", "licensed_models", "morphable", "open_models", "workers"},
     {
-        "artifacts", "backbones", "camera", "displays", "faces", "flame_pickle", "lighting",
-        "mesh", "model_arrays", "photo_files", "processes", "procrustes", "profiles", "raster",
-        "surfaces",
+        "artifacts", "backbones", "camera", "displays", "evidence", "faces", "flame_pickle",
+        "lighting", "mesh", "model_arrays", "photo_files", "processes", "procrustes", "profiles",
+        "raster", "surfaces",
     },
     {"inputs"},
 )  # fmt: skip
