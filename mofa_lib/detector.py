@@ -24,36 +24,30 @@ from mofa_lib.weights import load_weights, with_weights
 LATENT = 1024  # numbers between encoder and decoder: 256 channels of 2 × 2
 
 # Table 1: kernel and channels of each transposed convolution; all have stride 2 and padding 1. The
-# side of the map grows from 2 to 7, 14, 28, 56, 112, 224; pictures of 112 pixels need one layer
-# less.
-TABLE_1 = {
-    224: [(7, 256), (4, 128), (4, 128), (4, 64), (4, 32), (4, 3)],
-    112: [(7, 256), (4, 128), (4, 128), (4, 64), (4, 3)],
-}
+# side of the map grows from 2 to 7, 14, 28, 56, 112, 224.
+TABLE_1 = [(7, 256), (4, 128), (4, 128), (4, 64), (4, 32), (4, 3)]
 
 
 class ReformingAutoencoder(nn.Module):
     """Table 1: a ResNet to 1024 numbers, and transposed convolutions back to the image.
 
-    The chain of sizes is 2, 7, 14, 28, 56, 112 (and 224 in the paper).
+    The chain of sizes is 2, 7, 14, 28, 56, 112, 224.
 
     Args:
-        size: 112 or 224.
-        encoder: resnet18 or resnet50 (the paper's).
+        encoder: name of the backbone, see `backbone`; resnet50 is the paper's.
         pretrained: start the encoder from ImageNet's weights.
     Source: Teng 2021, Table 1; derived in chapter 8.
     """
 
-    def __init__(self, size: int = 112, encoder: str = "resnet18", pretrained: bool = False):
+    size = 224  # pixels
+
+    def __init__(self, encoder: str = "tiny", pretrained: bool = False):
         super().__init__()
-        if size not in TABLE_1:
-            raise ValueError(f"Table 1's chain gives the sizes 112 and 224, not {size}.")
-        self.size = size
         self.backbone, features = backbone(encoder, pretrained)
         self.latent = nn.Linear(features, LATENT)
 
         layers, inside = [], LATENT // 4  # channels of the 2 × 2 map
-        for kernel, outside in TABLE_1[size]:
+        for kernel, outside in TABLE_1:
             layers.append(nn.ConvTranspose2d(inside, outside, kernel, stride=2, padding=1))
             if outside != 3:  # not behind the last, which draws the picture
                 layers += [nn.BatchNorm2d(outside), nn.ReLU(inplace=True)]
@@ -157,17 +151,22 @@ class Detector(nn.Module):
         self.encode = encode
         self.temperature = temperature
 
-    def scores(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, " B"]]:
+    def scores(
+        self, images: Float[Tensor, "B 3 H W"], code: FaceCode | Tensor | None = None
+    ) -> dict[str, Float[Tensor, " B"]]:
         """Scores by name, a number for each picture; the higher, the more suspicious.
 
         l1, l2 and linf are plain norms of the difference to the reconstruction (Eq. 3), js the
         divergence of f's opinions (Eq. 4–6), cosine one minus the similarity of f's features.
 
+        Args:
+            code: what `encode` makes of the images, where that is known already.
         Source: Teng 2021, Table 2, whose columns they are; derived in chapter 8.
         """
         check_images(images)
         drawn = self.reconstruct(images)
-        return self.compare(images, drawn, self.encode(images), self.encode(drawn))
+        before = self.encode(images) if code is None else code
+        return self.compare(images, drawn, before, self.encode(drawn))
 
     def compare(
         self, images: Tensor, drawn: Tensor, before: FaceCode | Tensor, after: FaceCode | Tensor
@@ -238,7 +237,7 @@ def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -
         >>> import torch
         >>> from mofa_lib import load_detector
         >>> detector = load_detector("cpu")
-        >>> images = torch.rand(2, 3, 112, 112).to(detector.classifier.last.weight.device)
+        >>> images = torch.rand(2, 3, 224, 224).to(detector.classifier.last.weight.device)
         >>> list(detector.scores(images))
         ['l1', 'l2', 'linf', 'js', 'cosine']
     """
@@ -257,4 +256,4 @@ def load_detector(name: str | Profile = "cpu", autoencoder: str | None = None) -
 
 def build(chosen: Profile, pretrained: bool = False) -> ReformingAutoencoder:
     """Table 1's autoencoder as a profile wants it, untrained."""
-    return ReformingAutoencoder(chosen.size, chosen.detector, pretrained)
+    return ReformingAutoencoder(chosen.detector, pretrained)

@@ -21,13 +21,13 @@ class Face(NamedTuple):
         image: RGB in [0, 1], on the 8-bit grid.
         identity: number of the person; equal numbers within a data set are the same person.
         landmarks: the 68 iBUG points, pixels.
-        skin: 1 where the picture shows the bare face, 0 on hair, glasses, hands, things and
-            background.
+        skin: 1 where the picture shows the bare face, 0 on hair, glasses and background.
         vertices: the face with its expression in the model's topology, mm, not posed.
         illumination: 3 × 9 coefficients, in the renderer's convention, that come nearest to the
             lamps.
-        attributes: age, gender, weight, african, asian, caucasian, each in [0, 1]; glasses,
-            sunglasses, hat, long_hair, 0 or 1; lightness of the skin in [0, 1]; yaw in radians.
+        attributes: gender (0 female, 1 male), weight, african, asian, caucasian, each in [0, 1];
+            years of age; glasses, sunglasses, beard, bald, 0 or 1; lightness of the skin in [0, 1];
+            yaw in radians.
     """
 
     image: Float[Tensor, "3 H W"]
@@ -59,15 +59,13 @@ class RenderedFaces(Dataset):
         landmarks: (N, 68, 2), pixels.
     """
 
-    session = PhotoSession  # who is photographed, and where
-
     @standard_torch()
     def __init__(
         self,
         split: str,
         count: int,
         seed: int = 0,
-        size: int = 112,
+        size: int = 224,
         per_identity: int = 4,
         plain: bool = False,
     ):
@@ -79,7 +77,7 @@ class RenderedFaces(Dataset):
         self.per_identity = whole("per_identity", per_identity, 1)
         self.identities: Int[Tensor, " N"] = torch.arange(count) // self.per_identity
 
-        self._session = self.session(
+        self._session = PhotoSession(
             split, count, self.seed, self.size, self.per_identity, bool(plain)
         )
         self._session.complete()

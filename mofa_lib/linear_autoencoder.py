@@ -28,7 +28,7 @@ class LinearAutoencoder(nn.Module):
     Source: Eckart and Young 1936; Baldi and Hornik 1989; derived in chapter 8.
     """
 
-    def __init__(self, size: int = 112, latent: int = LATENT):
+    def __init__(self, size: int = 224, latent: int = LATENT):
         super().__init__()
         if size % SIDE:
             raise ValueError(f"The side of the pictures must be a multiple of {SIDE}, got {size}.")

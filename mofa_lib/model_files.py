@@ -4,7 +4,7 @@ What a file is, is read off its content, whatever its name.
 
 | file | format | read by |
 |---|---|---|
-| our own, also "anny" | safetensors | this module |
+| our own, also "face" | safetensors | this module |
 | ICT-FaceKit Light, its folder `FaceXModel` or the neutral mesh in it | OBJ | `ict_facekit` |
 | GNM Head, `gnm_head.npz`, and `head_sparse_68.txt` if it lies beside | npz | `open_models` |
 | FLAME, `flame2023_Open.pkl` and its predecessors | pickle | `open_models` |
@@ -42,8 +42,7 @@ from mofa_lib.open_models import read_flame_pickle, read_npz
 from mofa_lib.procrustes import best_scale, rigid_alignment
 from mofa_lib.subdivision import subdivided
 
-DEFAULT_MODEL = SHIPPED / "models" / "anny_face.safetensors"
-OUR_OWN = {"anny": DEFAULT_MODEL, "face": SHIPPED / "models" / "face.safetensors"}
+DEFAULT_MODEL = SHIPPED / "models" / "face.safetensors"
 OFF_CENTRE = 1.0  # mm between centroid and origin that are left as they are
 HDF5 = b"\x89HDF\r\n\x1a\n"
 _MAT5 = (b"\x00\x01IM", b"\x01\x00MI")  # bytes 124 to 127: version and order of the bytes
@@ -52,7 +51,7 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # an .npz is one
 
 
 @standard_torch()
-def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
+def load_morphable_model(source: str | Path = "face") -> MorphableModel:
     """A face model by name or from a file.
 
     Every file is brought into the conventions of the book: the centroid of the mean face at the
@@ -61,9 +60,8 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
     estimated from the default model's (`place_landmarks`).
 
     Args:
-        source: "anny", the open model that comes with the library; "face", the one of its second
-            edition; "anny-fine" or "face-fine", the same with four times the triangles; or the path
-            of a file or folder in the module's table.
+        source: "face", the open model that comes with the library; "face-fine", the same with four
+            times the triangles; or the path of a file or folder in the module's table.
     Raises:
         FileNotFoundError: there is no such name, file or folder.
         ValueError: the file is damaged, or holds something else. A pickle is read only if it asks
@@ -73,16 +71,14 @@ def load_morphable_model(source: str | Path = "anny") -> MorphableModel:
         >>> from mofa_lib import load_morphable_model
         >>> model = load_morphable_model()
         >>> model.name, len(model.mean_shape), model.sizes
-        ('anny', 3855, (80, 64, 80))
+        ('face', 3794, (80, 64, 80))
     """
-    name = str(source)
-    if name.removesuffix("-fine") in OUR_OWN and name not in OUR_OWN:
-        return subdivided(load_morphable_model(name.removesuffix("-fine")))
-    path = OUR_OWN.get(name) or Path(source)
+    if str(source) == "face-fine":
+        return subdivided(load_morphable_model("face"))
+    path = DEFAULT_MODEL if str(source) == "face" else Path(source)
     if not path.is_file() and not (path / NEUTRAL).is_file():
         raise FileNotFoundError(
-            f'There is no face model {source}: give "anny", "face", either with "-fine", '
-            "or a model file."
+            f'There is no face model {source}: give "face", "face-fine" or a model file.'
         )
 
     start = _start(path)

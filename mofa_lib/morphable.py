@@ -44,7 +44,7 @@ class MorphableModel(nn.Module):
         >>> model = load_morphable_model()
         >>> shape, expression, appearance = model.sizes
         >>> model.vertices(torch.zeros(2, shape), torch.zeros(2, expression)).shape
-        torch.Size([2, 3855, 3])
+        torch.Size([2, 3794, 3])
 
     Source: Blanz and Vetter 1999; derived in chapter 3.
     """

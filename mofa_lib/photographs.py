@@ -176,7 +176,7 @@ class PhotoFolder(AlignedPhotos):
         ImportError: there is no table, and the extra `photos` is not installed.
     """
 
-    def __init__(self, folder: Path | str, size: int = 112, points: Path | str | None = None):
+    def __init__(self, folder: Path | str, size: int = 224, points: Path | str | None = None):
         folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no folder {folder}.")

@@ -15,14 +15,16 @@ class Profile:
         weights: the profile whose trained weights are loaded.
         size: image side in pixels.
         model: the face model, fine for large pictures.
-        encoder: MoFA's encoder: small, resnet50, vgg19 or alexnet.
+        encoder: MoFA's encoder: tiny, small, resnet50, vgg19 or alexnet.
         classifier: backbone of the identity classifier that reads pictures: tiny or vgg19 (the
             paper's).
-        detector: backbone of the detector's encoder: resnet18 or resnet50.
+        detector: backbone of the detector's encoder: tiny, or resnet50 (the paper's).
         autoencoder: what the detector reforms with: table1, or linear where Table 1 cannot be
             trained well.
         identities, per_identity: people and pictures of each in the training set.
         batch, steps, rate: MoFA's training.
+        classes: people, of these, that the classifier of pictures and the detector learn from.
+        classifier_steps: of the classifier of pictures, in batches of twice MoFA's size.
         drawn: side at which faces are drawn in MoFA's training, pixels.
         recognition: weight of the term in which a judge takes part.
         detector_batch, detector_steps, detector_rate: the detector's training.
@@ -44,6 +46,8 @@ class Profile:
     batch: int
     steps: int
     rate: float
+    classes: int
+    classifier_steps: int
     drawn: int
     recognition: float
     detector_batch: int
@@ -55,52 +59,48 @@ class Profile:
 
 
 _CPU = Profile(
-    name="cpu", weights="cpu", size=112, model="anny",
-    encoder="small", classifier="tiny", detector="resnet18", autoencoder="linear",
-    identities=2000, per_identity=12,
-    batch=32, steps=9_000, rate=5e-4, drawn=112, recognition=0.0,
-    detector_batch=32, detector_steps=4_000, detector_rate=1e-3,
+    name="cpu", weights="cpu", size=224, model="face",
+    encoder="tiny", classifier="tiny", detector="tiny", autoencoder="linear",
+    identities=3000, per_identity=4,
+    batch=16, steps=3_400, rate=5e-4, drawn=112, recognition=0.05,
+    classes=1000, classifier_steps=1_700,
+    detector_batch=32, detector_steps=850, detector_rate=1e-3,
     attack_steps=50,
     faces=8, pairs=200,
 )  # fmt: skip
 
-# It loads cpu's weights; what it trains itself is only a try.
+# They load cpu's weights and differ from it in counts alone; what `smoke` trains is only a try.
 _SMOKE = replace(
     _CPU, name="smoke",
     identities=8, per_identity=4,
     batch=8, steps=20,
+    classes=8, classifier_steps=20,
     detector_batch=8, detector_steps=20,
     attack_steps=10,
     faces=4, pairs=4,
 )  # fmt: skip
 
-_GPU = Profile(
-    name="gpu", weights="gpu", size=224, model="anny-fine",
-    encoder="resnet50", classifier="vgg19", detector="resnet50", autoencoder="table1",
-    identities=5000, per_identity=20,
-    batch=32, steps=60_000, rate=3e-4, drawn=224, recognition=0.0,
-    detector_batch=128, detector_steps=24_000, detector_rate=1e-3,
+_GPU = replace(
+    _CPU, name="gpu",
+    identities=5000, per_identity=12,
+    batch=64, steps=30_000,
+    classes=5000, classifier_steps=30_000,
+    detector_batch=128, detector_steps=24_000,
+    faces=16, pairs=1000,
+)  # fmt: skip
+
+_PAPER = Profile(
+    name="paper", weights="paper", size=224, model="face-fine",
+    encoder="vgg19", classifier="vgg19", detector="resnet50", autoencoder="table1",
+    identities=8000, per_identity=20,
+    batch=5, steps=200_000, rate=0.1, drawn=224, recognition=0.0,
+    classes=8000, classifier_steps=200_000,
+    detector_batch=128, detector_steps=38_000, detector_rate=0.1,
     attack_steps=50,
     faces=16, pairs=1000,
 )  # fmt: skip
 
-_PAPER = replace(
-    _GPU, name="paper", weights="paper",
-    encoder="vgg19",
-    identities=8000,
-    batch=5, steps=200_000, rate=0.1,
-    detector_steps=38_000, detector_rate=0.1,
-)  # fmt: skip
-
-# The second edition, until all of its weights are there: then `cpu` is this.
-_SECOND = replace(
-    _CPU, name="second", weights="second", size=224, model="face",
-    encoder="tiny",
-    identities=3000, per_identity=4,
-    batch=16, steps=12_000, rate=5e-4, drawn=112, recognition=0.05,
-)  # fmt: skip
-
-PROFILES = {settings.name: settings for settings in (_SMOKE, _CPU, _GPU, _PAPER, _SECOND)}
+PROFILES = {settings.name: settings for settings in (_SMOKE, _CPU, _GPU, _PAPER)}
 
 
 def profile(name: str | Profile | None = None) -> Profile:
@@ -115,7 +115,7 @@ def profile(name: str | Profile | None = None) -> Profile:
         >>> from mofa_lib import profile
         >>> settings = profile("cpu")
         >>> settings.size, settings.encoder
-        (112, 'small')
+        (224, 'tiny')
     """
     if name is None:
         name = os.environ.get("MOFA_PROFILE", "cpu")

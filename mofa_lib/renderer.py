@@ -82,7 +82,7 @@ class FaceRenderer(nn.Module):
     Source: Tewari et al. 2017; derived in chapter 5.
     """
 
-    def __init__(self, model: MorphableModel, size: int = 112, camera: Camera | None = None):
+    def __init__(self, model: MorphableModel, size: int = 224, camera: Camera | None = None):
         super().__init__()
         self.model = model
         self.size = whole("size", size, 1)

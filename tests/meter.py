@@ -15,34 +15,38 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from mofa_lib import FaceCode, MoFA, RenderedFaces, load_pretrained
+from mofa_lib import FaceCode, FaceRenderer, MoFA, RenderedFaces, load_pretrained, losses
 from mofa_lib.artifacts import load_tensors
 from mofa_lib.judges import Judge, load_judge
 from mofa_lib.judges.judge import FOLDER, RECOGNISERS
 from mofa_lib.likeness import GREY, among, likeness, on_grey
-from mofa_lib.profiles import device
+from mofa_lib.profiles import device, profile
 from mofa_lib.renderer import Rendering
 from mofa_lib.results import save_result
-from mofa_lib.training import losses
 
 BATCH = 50
 
 
-def reconstruct(mofa: MoFA, method: str, images: Tensor, steps: int) -> FaceCode:
+def reconstruct(
+    mofa: MoFA, method: str, images: Tensor, steps: int, renderer: FaceRenderer
+) -> FaceCode:
     """The codes that a method finds for a batch of pictures."""
     if method == "encoder":
         return mofa.encode(images)
     mean = FaceCode.mean(mofa.model, len(images))
-    return fit(mofa, images, mean, steps) if method == "analysis by synthesis" else mean
+    return fit(mofa, images, mean, steps, renderer) if method == "analysis by synthesis" else mean
 
 
-def fit(mofa: MoFA, images: Tensor, start: FaceCode, steps: int) -> FaceCode:
+def fit(
+    mofa: MoFA, images: Tensor, start: FaceCode, steps: int, renderer: FaceRenderer
+) -> FaceCode:
     """Chapter 6's analysis by synthesis: Adam on the code itself, with the picture alone."""
+    images = F.interpolate(images, renderer.size, mode="area")
     u = (start.to_vector() / mofa.scales).detach().requires_grad_()
     adam = torch.optim.Adam([u], lr=0.03)
     for _ in tqdm(range(steps), "analysis by synthesis", leave=False):
         code = FaceCode.from_vector(u * mofa.scales, mofa.model)
-        loss = losses.photometric(mofa.decode(code), images)
+        loss = losses.photometric(mofa.decode(code, renderer), images)
         loss = loss + losses.statistical(code, losses.LossWeights())
         adam.zero_grad()
         loss.sum().backward()
@@ -105,6 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     begun = time.perf_counter()
 
     mofa = load_pretrained(given.profile)
+    renderer = FaceRenderer(mofa.model, profile(given.profile).drawn).to(device())
     faces = RenderedFaces("test", given.count, given.seed, mofa.size)
     counts = {"encoder": given.count, "mean face": given.few, "analysis by synthesis": given.few}
     codes = {}
@@ -112,7 +117,8 @@ def main(arguments: list[str] | None = None) -> None:
         parts = []
         for batch in torch.arange(count).split(BATCH):
             images, _ = pictures(faces, batch)
-            parts.append(reconstruct(mofa, method, images, given.steps).to_vector().cpu())
+            found = reconstruct(mofa, method, images, given.steps, renderer)
+            parts.append(found.to_vector().cpu())
         codes[method] = torch.cat(parts)
 
     data = {"n": counts, "judges": {}}

@@ -63,8 +63,8 @@ def rejudged(name: str) -> dict:
     if "summary" in data:
         data["summary"] = chapter.summarise(data)
     judged = data["summary"] if name == "defence" else data
-    claims = {"claims": chapter.CLAIMS_FROM_OUTSIDE} if name == "judge" else {}
-    data["verdicts"] = chapter.verdicts(judged, **claims)
+    outside = [chapter.CLAIMS_FROM_OUTSIDE, chapter.behind_from_outside] if name == "judge" else []
+    data["verdicts"] = chapter.verdicts(judged, *outside)
     return data
 
 

@@ -29,7 +29,6 @@ from mofa_lib.mesh import vertex_normals
 from mofa_lib.model_arrays import cropped
 from mofa_lib.procrustes import rigid_alignment
 from mofa_lib.results import save_result
-from mofa_lib.second.heads import HeadShapes as SecondHeads
 from mofa_lib.studio.heads import HeadShapes
 from mofa_lib.surfaces import nearest_places
 
@@ -169,12 +168,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     shapes, learnt = blend_shapes(given.ict), load_morphable_model(given.ict)
     ict = Model(shapes.neutral, learnt.shape_basis, shapes.triangles, shapes.landmarks)
-    models = {"anny": ours("anny"), "face": ours("face"), "ict": ict}
-    rngs = [np.random.default_rng([3, given.seed, number]) for number in range(3)]
+    models = {"face": ours("face"), "ict": ict}
+    rngs = [np.random.default_rng([3, given.seed, number]) for number in (1, 2)]
     sources = {
-        "anny": people_of(HeadShapes(), rngs[0]),
-        "face": people_of(SecondHeads(), rngs[1]),
-        "ict": scanned(shapes.neutral, shapes.identities, rngs[2]),
+        "face": people_of(HeadShapes(), rngs[0]),
+        "ict": scanned(shapes.neutral, shapes.identities, rngs[1]),
     }
     heads = {name: list(islice(source, given.few)) for name, source in sources.items()}
     heads["ict"] += islice(sources["ict"], given.count - given.few)

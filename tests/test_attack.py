@@ -734,7 +734,7 @@ def test_runs_on_one_device(tiny_tensors, fake_gpu):
 def test_the_shipped_mofa_is_moved_to_the_target(precision):
     """And the 8-bit picture still is; noise of the same norm does not do it."""
     mofa = load_pretrained("cpu")
-    faces = RenderedFaces("test", 8, size=112)
+    faces = RenderedFaces("test", 8)
     where = next(mofa.parameters(), mofa.scales).device
     images, targets = faces.batch([0, 4]).to(where), faces.batch([4, 0]).to(where)
     distance = CodeDistance(mofa.model)

@@ -93,7 +93,7 @@ def test_batches_put_together_are_the_whole():
 
 @pytest.fixture
 def small_gpu_profile(cache, monkeypatch):
-    chosen = replace(profiles.PROFILES["gpu"], size=32, classifier="tiny", identities=6)
+    chosen = replace(profiles.PROFILES["gpu"], weights="gpu", size=32, identities=6)
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     return chosen
 
@@ -102,7 +102,7 @@ def small_gpu_profile(cache, monkeypatch):
 def encoder(small_gpu_profile):
     """Weights that stand for those of the encoder whose codes are classified."""
     state = {"a": torch.ones(3)}
-    model = load_morphable_model("anny-fine").digest
+    model = load_morphable_model("face").digest
     metadata = {"what": "mofa", "profile": "gpu", "size": 32, "model": model}
     save_weights("mofa", "gpu", state, metadata)
     return state
@@ -121,7 +121,7 @@ def test_saved_classifiers_come_back(small_gpu_profile, encoder, on):
         "what": what,
         "profile": "gpu",
         "size": 32,
-        "model": load_morphable_model("anny-fine").digest,
+        "model": load_morphable_model("face").digest,
         "mofa": digest(encoder),
     }
     save_weights(what, "gpu", made.state_dict(), metadata)
@@ -140,7 +140,7 @@ def test_a_classifier_of_another_model_s_codes_is_refused(small_gpu_profile, enc
         "what": "identity",
         "profile": "gpu",
         "size": 32,
-        "model": load_morphable_model("anny-fine").digest,
+        "model": load_morphable_model("face").digest,
         "mofa": digest(encoder),
     }
     state = IdentityClassifier(CodeTrunk(257), 6).state_dict()

@@ -406,7 +406,7 @@ def test_torch_s_loader_makes_batches_of_faces(faces, given):
     assert batch.image.equal(faces.batch(slice(None)))
     assert batch.identity.tolist() == faces.identities.tolist()
     assert batch.landmarks.equal(faces.landmarks) and batch.skin.equal(faces.skin(slice(None)))
-    assert batch.attributes["age"].shape == (4,)
+    assert batch.attributes["years"].shape == (4,)
 
 
 # Photographs

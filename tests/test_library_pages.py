@@ -246,5 +246,7 @@ def test_the_text_of_a_docstring_survives(site):
     )
     tools = (site / "tools.html").read_text(encoding="utf8")
     assert "mofa_cpu_&lt;digits&gt;-1of1" in tools  # no tag of HTML
-    assert "<table" in models and "python -m mofa_lib.anny_faces" in re.sub(r"<[^>]+>", "", models)
+    assert "<table" in models and "python -m mofa_lib.studio.build" in re.sub(
+        r"<[^>]+>", "", models
+    )
     assert "Float[" not in people and "{ref}" not in people + models + tools

@@ -1,13 +1,20 @@
 """Spherical harmonics against scipy, irradiance against an integral over the sphere, normals
-against a loop.
+against a loop, sRGB against skimage.
 """
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import sph_harm_y
+from skimage.color import xyz2rgb
 
-from mofa_lib.lighting import irradiance, project_irradiance, sphere_points, spherical_harmonics
+from mofa_lib.lighting import (
+    encode_srgb,
+    irradiance,
+    project_irradiance,
+    sphere_points,
+    spherical_harmonics,
+)
 from mofa_lib.mesh import vertex_normals
 
 ORDER = [(n, m) for n in range(3) for m in range(-n, n + 1)]
@@ -133,3 +140,16 @@ def test_points_on_the_sphere_are_even():
     torch.testing.assert_close(points.norm(dim=1), torch.ones(2000))
     torch.testing.assert_close(points.mean(0), torch.zeros(3), atol=2e-3, rtol=0)
     torch.testing.assert_close(points.T @ points / 2000, torch.eye(3) / 3, atol=2e-3, rtol=0)
+
+
+def test_srgb_is_skimage_s():
+    linear = np.linspace(0, 1, 101)
+    white = np.array(
+        [0.95047, 1.0, 1.08883]
+    )  # grey light of D65 is this colour times the linear value
+    expected = xyz2rgb(linear[:, None] * white)[:, 1]
+    np.testing.assert_allclose(encode_srgb(linear), expected, atol=1e-3)
+
+
+def test_srgb_at_its_ends():
+    np.testing.assert_allclose(encode_srgb(np.array([0.0, 1.0])), [0, 1], atol=1e-12)

@@ -39,7 +39,7 @@ def album():
 @pytest.fixture
 def fitted(album):
     torch.manual_seed(0)
-    return LinearAutoencoder(latent=20).fit(album)
+    return LinearAutoencoder(112, latent=20).fit(album)
 
 
 def small(images):
@@ -97,7 +97,7 @@ def test_sizes_and_pictures_that_do_not_fit(album):
     with pytest.raises(ValueError, match="multiple of 56, got 128"):
         LinearAutoencoder(128)
     with pytest.raises(ValueError, match="at least as many pictures, got 120"):
-        LinearAutoencoder(latent=121).fit(album)
+        LinearAutoencoder(112, latent=121).fit(album)
     with pytest.raises(ValueError, match="lie in"):
-        LinearAutoencoder(latent=2)(album.images[:2] * 255)
+        LinearAutoencoder(112, latent=2)(album.images[:2] * 255)
     assert LinearAutoencoder(224, latent=2)(torch.rand(1, 3, 224, 224)).shape == (1, 3, 224, 224)

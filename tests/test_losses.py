@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from mofa_lib import FaceCode, FaceRenderer
+from mofa_lib.losses import LossWeights, landmark, photometric, statistical
 from mofa_lib.raster import Fragments
 from mofa_lib.renderer import Rendering
-from mofa_lib.training.losses import LossWeights, landmark, photometric, statistical
 
 
 def rendering_of(image, mask):

@@ -97,6 +97,21 @@ def test_what_is_out_of_range_is_refused(unchecked, attack):
         attack(loss, torch.zeros(2, 3, 5, 5, dtype=torch.uint8), 0.1, 0)
 
 
+def test_attacks_run_where_the_pictures_are(fake_gpu):
+    def loss(pictures, _=None):
+        return pictures.square().sum((1, 2, 3))
+
+    with fake_gpu.mode:
+        images = torch.rand(2, 3, 5, 5, device="meta")
+        for found in (
+            apgd(loss, images, 0.1, 5, seeded(0)),
+            square(loss, images, 0.1, 3, seeded(0)).images,
+            nes(loss, images, 0.1, 6, seeded(0), pairs=1).images,
+            universal(loss, images, 0.1, 3, 1, seeded(0)),
+        ):
+            assert found.device.type == "meta" and found.dtype == torch.float32
+
+
 def test_wrong_numbers_are_refused():
     images = random_images()
     with pytest.raises(ValueError, match="steps ≥ 1 is needed, got 0"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mofa_lib.studio.atlas import COLUMNS, ROWS
-from mofa_lib.studio.noise import NoiseBank, smooth_field
+from mofa_lib.studio.noise import GRAINS, NoiseBank, smooth_field
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +37,18 @@ def test_a_field_is_correlated_as_a_gaussian_of_its_scale():
     np.testing.assert_allclose(np.corrcoef(values.T)[0], expected, atol=0.06)
 
 
-@pytest.mark.parametrize("kind", [0.7, 1.5, 3, 6, "down", "left", "right"])
-def test_a_draw_is_unit_noise_and_its_seed_s(bank, kind):
+@pytest.mark.parametrize("size", GRAINS)
+def test_a_draw_is_unit_noise_and_its_seed_s(bank, size):
     every = np.arange(ROWS * COLUMNS)
-    one, again, other = (bank.draw(np.random.default_rng(seed), kind, every) for seed in (1, 1, 2))
+    one, again, other = (bank.draw(np.random.default_rng(seed), size, every) for seed in (1, 1, 2))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert abs(one.mean()) < 0.05 and one.std() == pytest.approx(1, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("kind", "along", "across"),
-    [("down", (8, 0), (0, 3)), ("left", (1, -2), (1, 2)), ("right", (1, 2), (1, -2))],
-)
-def test_streaks_run_in_their_direction(bank, kind, along, across):
-    """Like its neighbour along the streak, unlike it across."""
-    noise = bank.draw(np.random.default_rng(0), kind, np.arange(ROWS * COLUMNS)).reshape(
-        ROWS, COLUMNS
-    )
-
-    def alike(shift):
-        return np.corrcoef(noise.ravel(), np.roll(noise, shift, (0, 1)).ravel())[0, 1]
-
-    assert alike(along) > 0.4 and alike(across) < 0.9 * alike(along)
+@pytest.mark.parametrize("size", GRAINS)
+def test_grains_have_their_size(bank, size):
+    """White noise blurred by a Gaussian of s: correlation exp(−d²/4s²) at distance d."""
+    noise = bank.draw(np.random.default_rng(0), size, np.arange(ROWS * COLUMNS))
+    away = max(1, round(size))
+    found = np.corrcoef(noise, np.roll(noise, away))[0, 1]
+    assert found == pytest.approx(np.exp(-(away**2) / (4 * size**2)), abs=0.08)

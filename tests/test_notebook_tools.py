@@ -14,13 +14,13 @@ from mofa_lib.profiles import profile
 
 def test_the_description_names_profile_and_device():
     text = describe(profile("cpu"))
-    assert "profile cpu · 112 px" in text and torch.__version__ in text
+    assert "profile cpu · 224 px" in text and torch.__version__ in text
     assert ("CPU" in text) == (not torch.cuda.is_available())
 
 
 def test_the_description_names_own_weights_alone(cache):
     assert "own weights" not in describe(profile("smoke"))
-    (file,) = save("linear_autoencoder", "cpu", profile="cpu", size=112, command="made by me")
+    (file,) = save("linear_autoencoder", "cpu", profile="cpu", size=224, command="made by me")
     first, second = describe(profile("smoke")).splitlines()
     assert "profile smoke" in first
     assert second == f"own weights: {file.name} in {file.parent}, made by: made by me"

@@ -271,7 +271,7 @@ def test_the_renderer_export_and_attack_take_it(ict_model, tmp_path):
 
 def test_mofa_is_trained_on_its_folder(ict, ict_model, cache, monkeypatch, capsys):
     """By the command, in the profile smoke."""
-    noise = FewFaces(count=8, size=112)
+    noise = FewFaces(count=8, size=224)
     monkeypatch.setattr(tasks, "rendered_faces", lambda *_: noise)
     folder = str(ict[0])
     main(["--what", "mofa", "--profile", "smoke", "--steps", "2", "--model", folder])

@@ -238,12 +238,12 @@ def test_a_folder_with_a_table(album, header):
     write_table(folder / "points.csv", points, header)
     data = PhotoFolder(folder)
     assert [file.name for file in data.files] == ["a.png", "b.JPG", "c.webp"]
-    assert len(data) == 3 and data.identities.tolist() == [0, 1, 2] and data.size == 112
+    assert len(data) == 3 and data.identities.tolist() == [0, 1, 2] and data.size == 224
     pictures = data.batch(slice(None))
-    assert data.skin([0, 2]).equal(torch.ones(2, 112, 112))
+    assert data.skin([0, 2]).equal(torch.ones(2, 224, 224))
     for name, picture, found in zip(sorted(points), pictures, data.landmarks, strict=True):
         move = SimilarityTransform.from_estimate(
-            points[name].astype(float), five_point_template(112).double().numpy()
+            points[name].astype(float), five_point_template(224).double().numpy()
         )
         np.testing.assert_allclose(found, move(points[name]), atol=1e-3)
         for x, y in found.long().tolist():

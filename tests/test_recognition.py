@@ -10,8 +10,8 @@ from mofa_lib import FaceCode, FaceRenderer, MoFA
 from mofa_lib.faces import five_points
 from mofa_lib.judges import Judge, load_judge
 from mofa_lib.likeness import with_margin
+from mofa_lib.losses import LossWeights, landmark, photometric
 from mofa_lib.training.batches import Batch
-from mofa_lib.training.losses import LossWeights, landmark, photometric
 from mofa_lib.training.objectives import MoFAObjective
 from mofa_lib.training.recognition import SHARPNESS, Recognition, mean_embeddings
 
@@ -23,9 +23,12 @@ class Colourist(Judge):
         nn.Module.__init__(self)
         self.none = nn.Parameter(torch.zeros(1), requires_grad=False)
 
-    def embed(self, images, points):
+    def cut(self, images, points):
         assert (points >= 0).all() and (points <= images.shape[-1]).all()
-        return images.mean((2, 3))
+        return images
+
+    def forward(self, cuts):
+        return cuts.mean((2, 3))
 
 
 def rendering(model, codes: int = 3, size: int = 48):
@@ -74,6 +77,30 @@ def test_mean_embeddings_are_of_each_person():
         own = faces.images[faces.identities == person].mean((0, 2, 3))
         framed = 0.25 * own + 0.75 * 0.5
         torch.testing.assert_close(means[person], framed)
+
+
+def test_faces_that_the_judge_cannot_see_are_left_out(model):
+    """The last one's points lie so near to each other that its cut would be tiny."""
+    renderer, judge = FaceRenderer(model, 112), load_judge("dlib")
+    codes = FaceCode.mean(model, 3)
+    codes.appearance[:] = 2 * torch.randn(codes.appearance.shape, generator=seeded(4))
+    with torch.no_grad():
+        drawn = renderer(codes)
+        marks = drawn.landmarks.clone()
+        marks[2] = 56 + 0.05 * (marks[2] - 56)
+        grey = drawn.over(torch.full_like(drawn.image, 0.5))
+        people = judge.embed(*with_margin(grey, drawn.landmarks))
+        found = Recognition(judge, people)(drawn, marks, torch.arange(3))
+        away = torch.cdist(people[:2], people)
+    expected = -torch.log_softmax(-SHARPNESS * away, 1).diagonal()
+    torch.testing.assert_close(found[:2], expected, rtol=1e-3, atol=1e-4)
+    assert found[2] == 0
+
+    faces = FewFaces(3)
+    faces.images, faces.landmarks, faces.identities = grey, marks, torch.tensor([0, 0, 1])
+    means = mean_embeddings(judge, faces)
+    torch.testing.assert_close(means[0], people[:2].mean(0), rtol=1e-3, atol=1e-4)
+    assert not means[1].any()
 
 
 def test_the_real_judge_prefers_the_right_person(model):

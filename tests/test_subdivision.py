@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from mofa_lib import FaceCode, FaceRenderer
-from mofa_lib.mesh import vertex_normals
+from mofa_lib.mesh import butterfly, vertex_normals
 from mofa_lib.morphable import MorphableModel
-from mofa_lib.subdivision import butterfly, subdivided
+from mofa_lib.subdivision import subdivided
 
 
 def torus(rings: int, sides: int) -> tuple[np.ndarray, np.ndarray]:

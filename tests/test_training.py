@@ -22,6 +22,7 @@ from mofa_lib import (
     load_detector,
     load_morphable_model,
     load_pretrained,
+    losses,
     profiles,
 )
 from mofa_lib.artifacts import load_tensors, save_tensors
@@ -31,7 +32,7 @@ from mofa_lib.faces import five_points, mirrored
 from mofa_lib.identity import CodeTrunk, IdentityClassifier, load_identity
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.morphable import MorphableModel
-from mofa_lib.training import command, loop, losses, main, tasks, train
+from mofa_lib.training import command, loop, main, tasks, train
 from mofa_lib.training.batches import Batch, Codes, Pictures, StepSampler
 from mofa_lib.training.objectives import (
     DetectorObjective,
@@ -417,10 +418,10 @@ def test_identity_minimises_cross_entropy(batch):
 def small_profile(cache, monkeypatch):
     """Profiles by the names gpu and smoke that train in a moment, without ImageNet's weights."""
     chosen = profiles.Profile(
-        name="gpu", weights="gpu", size=112, model="anny", encoder="small", classifier="tiny",
+        name="gpu", weights="gpu", size=224, model="face", encoder="small", classifier="tiny",
         detector="resnet18", autoencoder="table1", identities=2, per_identity=2, batch=4, steps=6,
-        rate=5e-4, drawn=112, recognition=0.0, detector_batch=4, detector_steps=4,
-        detector_rate=1e-3, attack_steps=3, faces=8, pairs=8,
+        rate=5e-4, classes=2, classifier_steps=6, drawn=112, recognition=0.0, detector_batch=4,
+        detector_steps=4, detector_rate=1e-3, attack_steps=3, faces=8, pairs=8,
     )  # fmt: skip
     monkeypatch.setitem(profiles.PROFILES, "gpu", chosen)
     for module in (tasks.autoencoder, tasks.detector):
@@ -438,7 +439,7 @@ def small_profile(cache, monkeypatch):
 @pytest.fixture
 def few_faces(monkeypatch):
     """Where it does not matter what is seen, nothing is drawn."""
-    monkeypatch.setattr(tasks, "rendered_faces", lambda *_: FewFaces(count=4, size=112))
+    monkeypatch.setattr(tasks, "rendered_faces", lambda *_: FewFaces(count=4, size=224))
 
 
 def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys):
@@ -450,10 +451,30 @@ def test_the_whole_chain_ends_in_weights_that_load(cache, small_profile, capsys)
         assert f"--what {what} --profile gpu --seed 3" in metadata["command"]
         assert metadata["quality"]["loss"] > 0 and metadata["precision"] in ("float32", "bf16")
     mofa, detector = load_pretrained("gpu"), load_detector("gpu")
-    images = torch.rand(2, 3, 112, 112).to(mofa.scales.device)
+    images = torch.rand(2, 3, 224, 224).to(mofa.scales.device)
     assert mofa.encode(images).to_vector().any()
     assert all(value.isfinite().all() for value in detector.scores(images).values())
     assert load_identity("gpu", "images")(images).shape == (2, 2)
+
+
+def test_the_classifier_of_pictures_begins_where_mofa_ends(cache, small_profile, few_faces, capsys):
+    with pytest.raises(SystemExit):
+        main(["--what", "face_identity", "--profile", "gpu"])
+    assert "--what mofa --profile gpu" in capsys.readouterr().err
+    main(["--what", "mofa", "--profile", "gpu", "--steps", "2"])
+    task = tasks.make_task("face_identity", small_profile)
+    encoder = load_pretrained("gpu").backbone.state_dict()
+    begins = task.objective.network.trunk.backbone.state_dict()
+    assert begins.keys() == encoder.keys()
+    assert all(begins[name].equal(encoder[name].cpu()) for name in begins)
+
+
+@pytest.mark.parametrize(
+    ("what", "shown"), [("mofa", 6), ("identity", 6), ("linear_autoencoder", 6), ("detector", 4)]
+)
+def test_a_profile_says_how_many_people_each_network_learns_from(small_profile, what, shown):
+    chosen = replace(small_profile, identities=6, classes=4)
+    assert tasks.people(what, chosen) == shown
 
 
 def test_the_linear_autoencoder_needs_no_descent(cache, small_profile, monkeypatch, capsys):
@@ -627,14 +648,14 @@ def no_drawing(monkeypatch):
     [
         ("mofa --model mdoel.h5", "There is no face model mdoel.h5"),
         ("identity --model mdoel.h5", "There is no face model mdoel.h5"),
-        ("detector --model anny", "--model is of mofa and identity; detector sees no face model"),
+        ("detector --model face", "--model is of mofa and identity; detector sees no face model"),
         ("identity", "There are no weights of mofa for the profile gpu; train them with: python"),
         ("mofa --further", "There are no weights of mofa for the profile gpu; train them"),
         ("detector --further", "There are no weights of detector for the profile gpu; train"),
         ("mofa --celeba nowhere", "where img_align_celeba is missing"),
         ("detector --photos nowhere", "There is no folder nowhere"),
         ("mofa --celeba a --photos b", "not allowed with argument"),
-        ("face_identity --out {file}", "the weights cannot be written to {file} (File exists); "),
+        ("detector --out {file}", "the weights cannot be written to {file} (File exists); "),
         (
             "linear_autoencoder --out {file}/new",
             "cannot be written to {file}/new (Not a directory)",
@@ -663,7 +684,7 @@ def test_unequal_shares_are_refused_before_anything_is_drawn(
 def test_classes_of_other_people_are_refused_before_anything_is_drawn(
     cache, small_profile, no_drawing, capsys
 ):
-    made = {"what": "face_identity", "profile": "gpu", "size": 112}
+    made = {"what": "face_identity", "profile": "gpu", "size": 224}
     save_weights("face_identity", "gpu", {"last.bias": torch.zeros(5)}, made)
     with pytest.raises(SystemExit):
         main(["--what", "face_identity", "--profile", "gpu", "--further"])
@@ -698,7 +719,7 @@ def test_a_folder_of_photographs_can_be_trained_on(cache, small_profile, no_draw
 
 def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
     """Five landmarks, and as many people as the data have."""
-    photographs = FewFaces(count=10, size=112, points=5)
+    photographs = FewFaces(count=10, size=224, points=5)
     asked = []
     monkeypatch.setattr(command, "CelebA", lambda *wanted: asked.append(wanted) or photographs)
     for what in ("mofa", "identity", "face_identity", "detector"):
@@ -706,7 +727,7 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
         metadata = find_weights(what, "gpu").made
         assert "--celeba somewhere" in metadata["command"]
         assert "10 pictures of 5 people" in metadata["data"]
-    assert asked == [("somewhere", "train", 112)] * 4
+    assert asked == [("somewhere", "train", 224)] * 4
     assert load_weights("identity", "gpu")[0]["last.bias"].shape == (5,)
     assert load_weights("face_identity", "gpu")[0]["last.bias"].shape == (5,)
     assert not list(cache.glob("**/*.npy"))  # nothing was drawn
@@ -715,7 +736,7 @@ def test_photographs_can_be_trained_on(cache, small_profile, monkeypatch):
 def test_codes_of_a_whole_data_set(cache, small_profile):
     mofa = tasks.autoencoder.build(small_profile).eval()
     nn.init.normal_(mofa.head.weight, std=0.02)
-    faces = RenderedFaces("train", 3, size=112)
+    faces = RenderedFaces("train", 3, size=224)
     expected = mofa.encode(faces.batch(slice(0, 3))).to_vector().detach()
     torch.testing.assert_close(encode_all(mofa, faces), expected)
 

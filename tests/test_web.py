@@ -111,7 +111,7 @@ def test_the_derivative_is_autograd_s(graphs, mofa, faces, weights):
     distance, targets = CodeDistance(mofa.model), mofa.encode(faces.roll(1, 0))
     alike = []
     for i in range(4):
-        u = torch.rand(1, 3, 112, 112, generator=torch.Generator().manual_seed(i)) - 0.5
+        u = torch.rand(1, 3, mofa.size, mofa.size, generator=torch.Generator().manual_seed(i)) - 0.5
         image = faces[i : i + 1].clamp(0.1, 0.9)
         inputs = beginning(image, targets[i].to_vector(), weights)
         moment = run(graphs["attack"], **inputs | {"u": u})["next_moment1"]
@@ -200,8 +200,9 @@ def saved(tmp_path, about, mofa, faces):
     adversarial = LatentAttack(mofa.encode, distance, BOUND, 5)(faces[:1], target).images
     claimed = float(distance(mofa.encode(quantize(adversarial)), target))
     run = {
-        "format": FORMAT, "profile": "cpu", "weights_digest": about["weights_digest"], "size": 112,
-        "weights": distance.weights, "original": png(faces[0]), "target": png(faces[5]),
+        "format": FORMAT, "profile": "cpu", "weights_digest": about["weights_digest"],
+        "size": mofa.size, "weights": distance.weights,
+        "original": png(faces[0]), "target": png(faces[5]),
         "adversarial": png(adversarial[0]), "saved_distance": claimed,
     }  # fmt: skip
     path = tmp_path / "run.json"

@@ -9,6 +9,7 @@ import torch
 
 from mofa_lib import load_morphable_model, profile, weights
 from mofa_lib.artifacts import digest, save_tensors
+from mofa_lib.profiles import PROFILES
 from mofa_lib.weights import (
     Weights,
     find_weights,
@@ -19,6 +20,12 @@ from mofa_lib.weights import (
 )
 
 METADATA = {"what": "detector", "profile": "gpu", "size": 224}
+
+
+@pytest.fixture(autouse=True)
+def own_profile(monkeypatch):
+    """A profile by the name gpu that has weights of its own, of which the library ships none."""
+    monkeypatch.setitem(PROFILES, "gpu", replace(PROFILES["gpu"], weights="gpu"))
 
 
 def state(numbers: int = 10) -> dict[str, torch.Tensor]:
@@ -182,7 +189,7 @@ def test_own_weights_are_listed_where_they_are_loaded(shipped):
     save("detector", size=112)  # does not fit
     save("mofa", model="0" * 64)  # nor does this
     assert own_weights("gpu") == []
-    save("face_identity", "cpu", profile="cpu", size=112, command="python -m mofa_lib.training")
+    save("face_identity", "cpu", profile="cpu", size=224, command="python -m mofa_lib.training")
     (found,) = own_weights("smoke")  # which loads what cpu has trained
     file = found.paths[0]
     expected = f"{file.name} in {file.parent}, made by: python -m mofa_lib.training"
@@ -202,7 +209,7 @@ def own_model(tmp_path, tiny_tensors):
 
 def made_for(settings):
     model = load_morphable_model(settings.model)
-    return {"profile": "cpu", "size": 112, "model": model.digest}
+    return {"profile": "cpu", "size": 224, "model": model.digest}
 
 
 def test_weights_of_two_face_models_live_side_by_side(cache, own_model):

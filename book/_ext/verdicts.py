@@ -3,69 +3,134 @@
     ```{verdicts} attack
     ```
 
-makes the table of one result file, and `{verdict-count}` a sentence about all of them.
+makes a forest plot of one result file: an axis for each quantity, and for each claim a row that
+opens to rule, numbers, command and figure. `{verdict-count}` makes a sentence about all of them.
 """
 
+import json
+import re
 from collections import Counter
+from functools import cache
+from itertools import chain
+from pathlib import Path
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
-from mofa_lib.artifacts import SHIPPED
+import forest
 from mofa_lib.results import load_result, made_with
 
 JUDGED = ("attack", "judge", "detection", "defence")  # result files with verdicts
+BOOK = Path(__file__).parents[1]
+RULE = re.compile(r"^- \*\*([^*]+?)\.?\*\*.*\n?(?:  .*\n?)*", re.MULTILINE)
 
 
-def rows(name: str) -> list[dict[str, str]]:
-    """Claim, paper, ours and verdict, as the chapter wrote them."""
+def rows(name: str) -> list[dict]:
+    """Claim, paper, ours, verdict, and what it rests on, as the chapter wrote them."""
     return load_result(name)["data"]["verdicts"]
 
 
+@cache
+def rules(name: str) -> dict[str, str]:
+    """The rules below the label rules-NAME of a chapter, by the bold words they begin with."""
+    for path in BOOK.glob("[0-9]*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf8"))["cells"]:
+            _, label, below = "".join(cell["source"]).partition(f"(rules-{name})=\n")
+            if label:
+                return {x[1]: " ".join(x[0][2:].split()) for x in RULE.finditer(below)}
+    raise ValueError(f"No chapter has the label rules-{name}.")
+
+
+def table(row: dict) -> list[str]:
+    """The numbers of a row, in Markdown, with the columns that it has."""
+    heads = {"ours": "ours", "rival": row["rival"], "paper": "paper", "bound": "bound of the rule"}
+    heads = {key: head for key, head in heads.items() if any(key in p for p in row["points"])}
+    lines = [[row["axis"], *heads.values()], ["---"] * (1 + len(heads))]
+    for point in row["points"]:
+        lines.append([point["name"], *(estimate(point.get(key, [])) for key in heads)])
+    return [f"| {' | '.join(line)} |" for line in lines] if row["points"] else []
+
+
+def estimate(numbers: float | list[float]) -> str:
+    """A number, one with its interval, or none."""
+    found = [forest.signed(x) for x in (numbers if isinstance(numbers, list) else [numbers])]
+    return f"{found[0]} ({' to '.join(found[1:])})" if found[1:] else "".join(found)
+
+
+class chapter_picture(nodes.General, nodes.Element):
+    """Stands for the picture of another page's figure until all pages have been read."""
+
+
+def show_pictures(app, doctree, docname) -> None:
+    """Put the pictures of figures in their places, where they lead to the figures."""
+    labels = app.env.get_domain("std").anonlabels
+    for waiting in list(doctree.findall(chapter_picture)):
+        page, label = labels.get(waiting["name"], ("", ""))
+        figures = list(app.env.get_doctree(page).findall(nodes.figure)) if page else []
+        shown = [list(x.findall(nodes.image)) for x in figures if label in x["ids"]]
+        if shown and shown[0]:
+            address = f"{app.builder.get_relative_uri(docname, page)}#{label}"
+            link = nodes.reference("", "", shown[0][0].deepcopy(), internal=True, refuri=address)
+            waiting.replace_self(nodes.paragraph("", "", link))
+        else:
+            waiting.parent.remove(waiting)
+
+
 class _FromResults(SphinxDirective):
-    def show(self, *names: str) -> list[nodes.Node]:
-        for name in names:
-            self.env.note_dependency(str(SHIPPED / "results" / f"{name}.json"))
+    def parsed(self, *lines: str) -> list[nodes.Node]:
         holder = nodes.container()
-        self.state.nested_parse(StringList(self.lines()), self.content_offset, holder)
+        self.state.nested_parse(StringList(lines), self.content_offset, holder)
         return holder.children
 
 
 class Verdicts(_FromResults):
-    """A line for each claim, and what the numbers were made with."""
+    """A row for each claim, those of one quantity below their axis, and what made the numbers."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        return self.show(self.arguments[0])
+        self.env.note_reread()  # the file, the chapter's rules and its pictures may change
+        name = self.arguments[0]
+        result = load_result(name)
+        made = f"n = {result['n']} pairs · {made_with(result)}"
+        drawn, quantities = [], dict.fromkeys(row["axis"] for row in rows(name))
+        for quantity in sorted(quantities, key=bool, reverse=True):  # last, rows without a number
+            some = [row for row in rows(name) if row["axis"] == quantity]
+            axis = forest.ticks([x for row in some for x in row["points"]]) if quantity else []
+            drawn.append(_raw(forest.heading(quantity, axis) if quantity else ""))
+            drawn += chain(*(self.row(name, row, axis, made) for row in some))
+        return [_raw('<div class="forest">'), *drawn, _raw("</div>"), *self.parsed(made)]
 
-    def lines(self) -> list[str]:
-        result = load_result(self.arguments[0])
-        table = ["| claim | paper | ours | verdict |", "|---|---|---|---|"]
-        table += [
-            "| {claim} | {paper} | {ours} | **{verdict}** |".format(**row)
-            for row in rows(self.arguments[0])
-        ]
-        return [*table, "", f"n = {result['n']} pairs · {made_with(result)}"]
+    def row(self, name: str, row: dict, axis: list[float], made: str) -> list[nodes.Node]:
+        more = f"{{ref}}`Where the rule stands <rules-{name}>`"
+        if row["figure"]:
+            more += f" · {{numref}}`{row['figure']}`"
+        said = self.parsed(
+            rules(name)[row["rule"]], "",
+            f"The paper: {row['paper']}. Ours: {row['ours']}.", "",
+            *table(row), "", made, "", more,
+        )  # fmt: skip
+        above = f'<details data-verdict="{row["verdict"]}">{forest.summary(row, axis)}<div>'
+        return [_raw(above), *said, chapter_picture(name=row["figure"]), _raw("</div></details>")]
 
 
 class VerdictCount(_FromResults):
     """How many claims met which fate."""
 
     def run(self) -> list[nodes.Node]:
-        return self.show(*JUDGED)
-
-    def lines(self) -> list[str]:
+        self.env.note_reread()
         words = Counter(row["verdict"] for name in JUDGED for row in rows(name))
-        return [
-            f"{words.total()} verdicts: "
-            + ", ".join(f"{n} *{word}*" for word, n in words.most_common())
-            + "."
-        ]
+        counted = ", ".join(f"{n} *{word}*" for word, n in words.most_common())
+        return self.parsed(f"{words.total()} verdicts: {counted}.")
+
+
+def _raw(html: str) -> nodes.raw:
+    return nodes.raw("", html, format="html")
 
 
 def setup(app) -> dict[str, bool]:
     app.add_directive("verdicts", Verdicts)
     app.add_directive("verdict-count", VerdictCount)
+    app.connect("doctree-resolved", show_pictures)
     return {"parallel_read_safe": True}

@@ -2,6 +2,7 @@
 one perturbation for all; and whether an attack is any good.
 """
 
+from mofa_lib.attack.adaptive import AdaptiveAttack
 from mofa_lib.attack.apgd import apgd
 from mofa_lib.attack.check import check_attack
 from mofa_lib.attack.distance import WEIGHTS, CodeDistance
@@ -17,6 +18,7 @@ __all__ = [
     "PRECISIONS",
     "READINGS",
     "WEIGHTS",
+    "AdaptiveAttack",
     "Asked",
     "AttackReport",
     "Attacked",

@@ -1,4 +1,4 @@
-"""Auto-PGD: steps up the sign of a gradient that choose their own length."""
+"""Auto-PGD: steps up the sign of a gradient that choose their own length. Used in chapter 13."""
 
 import math
 from collections.abc import Callable

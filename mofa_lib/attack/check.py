@@ -1,6 +1,7 @@
 """Is an attack any good? Questions that a good one answers, whatever it attacks.
 
 An attack that finds little proves nothing: it may be weak, or the gradients that it follows may be.
+Used in chapter 13.
 """
 
 import math

@@ -57,11 +57,11 @@ class LatentAttack:
         >>> import torch
         >>> from mofa_lib import CodeDistance, LatentAttack, load_pretrained
         >>> mofa = load_pretrained("cpu")
-        >>> originals, targets = torch.rand(2, 1, 3, 112, 112).to(mofa.scales.device)
+        >>> originals, targets = torch.rand(2, 1, 3, 224, 224).to(mofa.scales.device)
         >>> attack = LatentAttack(mofa.encode, CodeDistance(mofa.model), epsilon=0.05, steps=3)
         >>> result = attack(originals, targets)
         >>> result.images.shape
-        torch.Size([1, 3, 112, 112])
+        torch.Size([1, 3, 224, 224])
         >>> bool(result.perturbation.abs().max() <= 0.05 + 1e-6)
         True
 

@@ -1,4 +1,7 @@
-"""Attackers who may only ask: they see the loss of the pictures that they send, and no gradient."""
+"""Attackers who may only ask: they see the loss of the pictures that they send, and no gradient.
+
+Used in chapter 13.
+"""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a check of an attack says, line by line."""
+"""What a check of an attack says, line by line. Used in chapter 13."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

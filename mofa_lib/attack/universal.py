@@ -1,4 +1,4 @@
-"""One perturbation for all pictures."""
+"""One perturbation for all pictures. Used in chapter 13."""
 
 from collections.abc import Callable
 

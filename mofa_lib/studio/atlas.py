@@ -21,11 +21,10 @@ ROWS, COLUMNS = 768, 1024  # about 1.7 texels a millimetre on the face
 LEFT_EYEBALL = slice(528, 656), slice(8, 136)
 RIGHT_EYEBALL = slice(528, 656), slice(144, 272)
 EYES = LEFT_EYEBALL, RIGHT_EYEBALL
+EYE_TEXELS = 4.0  # a millimetre, in these two
 MOUTH = slice(690, 750), slice(200, 260)
 TEETH = slice(8, 64), slice(8, 104)
 FRAMES = slice(8, 64), slice(908, 956)
-HAT = slice(8, 64), slice(960, 1016)
-HAIR = slice(528, 768), slice(288, 640)
 CLOTH = slice(528, 768), slice(656, 1024)
 
 

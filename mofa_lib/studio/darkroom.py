@@ -1,10 +1,11 @@
-"""The darkroom of the studio: from posed heads to pictures, sample by sample.
+"""The darkroom: from posed surfaces to photographs, skin and clothes first, strands before them.
 
 Pictures are drawn at `SUPERSAMPLING` times their size and averaged in the end. Until then a picture
 is a row of samples for each channel, (3, P). Used in chapter 6 by the studio.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -13,12 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mofa_lib.mesh import vertex_normals
-from mofa_lib.raster import interpolate, rasterize
+from mofa_lib.raster import Fragments, interpolate, rasterize
 from mofa_lib.studio.atlas import read_texture
-from mofa_lib.studio.scene import GAMMA, Light, Thing, background, camera_faults, thing_in_front
+from mofa_lib.studio.light import GAMMA, Light
+from mofa_lib.studio.scene import background, camera_faults
+from mofa_lib.studio.strands import Strands
 
 SUPERSAMPLING = 2  # rendered at twice the size, then averaged: no jagged edges
 GREY = 0.5  # of the wall behind plain pictures
+
+# Light that enters skin leaves it a little further on, red light furthest, so shadows on skin have
+# soft, reddish edges: for each channel, how far light reaches around. After Green 2004.
+WRAP = (0.30, 0.16, 0.12)
+HAIR_SHINE = 1.4
+HAIR_SKY = 0.85  # the share of the sky that a strand sees
+TOUCHING = 0.5  # mm: strands so little behind the skin are seen
 
 
 @dataclass(frozen=True)
@@ -36,71 +46,161 @@ class Samples:
     bare: Float[Tensor, "B P"]
 
 
-def shade(
+@dataclass(frozen=True)
+class Surface:
+    """Something posed before the camera.
+
+    Attributes:
+        screen: places of the vertices in pictures of the final size, pixels, and their depths.
+        normals: of the vertices, in the camera's frame.
+        triangles: front faces.
+        places: texture coordinates of their corners.
+    """
+
+    screen: Float[Tensor, "B V 3"]
+    normals: Float[Tensor, "B V 3"]
+    triangles: Int[Tensor, "F 3"]
+    places: Float[Tensor, "F 3 2"]
+
+    def fragments(self, size: int, opaque: Callable | None = None) -> Fragments:
+        """What the samples of pictures of this size see of it."""
+        enlarge = torch.tensor([SUPERSAMPLING, SUPERSAMPLING, 1.0])
+        fine = SUPERSAMPLING * size
+        return rasterize(self.screen * enlarge, self.triangles, fine, opaque=opaque)
+
+
+def solid(
     world: Float[Tensor, "B V 3"],
     screen: Float[Tensor, "B V 3"],
     triangles: Int[Tensor, "F 3"],
     places: Float[Tensor, "F 3 2"],
+) -> Surface:
+    """A surface whose normals are those of its vertices, mm."""
+    return Surface(screen, vertex_normals(world, triangles), triangles, places)
+
+
+def shade(
+    body: Surface,
+    hair: Surface,
     texture: Float[Tensor, "5 R S"],
-    open_sky: Float[Tensor, " V"],
+    strands: Strands,
+    sky: Float[Tensor, " V"],
     light: Light,
     size: int,
 ) -> Samples:
-    """Light posed vertices and draw them.
+    """Light what is posed, and draw it.
 
     Args:
-        world: vertices in the camera's frame, mm.
-        screen: their places in pictures of this size, pixels, and their depths.
-        places: texture coordinates of the triangles' corners.
+        body: head, clothes, glasses.
+        hair: the strands, posed.
         texture: linear RGB, shine, and bare skin (1) or not (0).
-        open_sky: the share of the sky that each vertex sees.
+        sky: the share of the sky that each vertex of the body sees.
         size: of the finished pictures.
     """
-    enlarge = torch.tensor([SUPERSAMPLING, SUPERSAMPLING, 1.0])
-    fragments = rasterize(screen * enlarge, triangles, SUPERSAMPLING * size)
-    seen = _planes(read_texture(texture, places, fragments))  # (B, 5, P)
-    colour, shine, bare = seen.split([3, 1, 1], 1)
-
-    normals = vertex_normals(world, triangles)  # (B, V, 3)
-    sky = open_sky.expand(len(world), -1)[..., None]  # (B, V, 1)
-    values = interpolate(fragments, triangles, torch.cat([normals, sky], 2))
-    normal, sky = _planes(values).split([3, 1], 1)  # (B, 3, P), (B, 1, P)
-    normal = normal * (normal.square().sum(1, keepdim=True) + 1e-12).rsqrt()
-
-    lit = colour * light.irradiance(normal, sky) + light.highlights(normal, shine) * sky
+    behind = body.fragments(size)
+    colour, bare = _draw_body(behind, body, texture, sky, light)
+    before = hair.fragments(size, _strand_or_gap(strands))
+    is_hair = (before.face >= 0) & (
+        (before.depth < behind.depth + TOUCHING) | (behind.face < 0)
+    )  # (B, S, S)
+    is_hair = is_hair.flatten(1)
+    colour = torch.where(is_hair[:, None], _draw_hair(before, hair, strands, light), colour)
+    strand = before.face.clamp(min=0).flatten(1)
     return Samples(
-        colour=lit.clamp(1e-4, 1) ** (1 / GAMMA),
-        hit=(fragments.face >= 0).flatten(1),
-        bare=bare[:, 0],
+        colour=colour.clamp(1e-4, 1) ** (1 / GAMMA),
+        hit=(behind.face >= 0).flatten(1) | is_hair,
+        bare=torch.where(is_hair, strands.skin[strand], bare),
     )
+
+
+def _draw_body(
+    fragments: Fragments, body: Surface, texture: Tensor, sky: Tensor, light: Light
+) -> tuple[Float[Tensor, "B 3 P"], Float[Tensor, "B P"]]:
+    """Linear colours of samples, and the share of bare skin."""
+    seen = _planes(read_texture(texture, body.places, fragments))  # (B, 5, P)
+    colour, shine, bare = seen.split([3, 1, 1], 1)
+    open_sky = sky.expand(len(body.normals), -1)[..., None]  # (B, V, 1)
+    values = torch.cat([body.normals, open_sky], 2)
+    normal, open_sky = _planes(interpolate(fragments, body.triangles, values)).split([3, 1], 1)
+    normal = _unit(normal)
+    lit = colour * _irradiance(light, normal, open_sky, bare)
+    return lit + light.highlights(normal, shine) * open_sky, bare[:, 0]
+
+
+def _irradiance(
+    light: Light,
+    normal: Float[Tensor, "B 3 P"],
+    open_sky: Float[Tensor, "B 1 P"],
+    bare: Float[Tensor, "B 1 P"],
+) -> Float[Tensor, "B 3 P"]:
+    """Lambert's law as in `Light.irradiance`, but light reaches around where the skin is bare."""
+    cosine = light.directions @ normal  # (B, L, P)
+    lit = []
+    for channel, wrap in enumerate(WRAP):
+        around = wrap * bare
+        reached = ((cosine + around) / (1 + around)).clamp(min=0)
+        lit.append(light.lamps[:, None, :, channel] @ reached)  # (B, 1, P)
+    return (light.sky[..., None] + torch.cat(lit, 1) * (0.35 + 0.65 * open_sky)) * open_sky
+
+
+def _strand_or_gap(strands: Strands) -> Callable[[Tensor, Tensor], Tensor]:
+    """Which places of the triangles show a strand."""
+
+    def opaque(triangle: Int[Tensor, " M"], weights: Float[Tensor, "3 M"]) -> Bool[Tensor, " M"]:
+        level = (strands.level[triangle].T * weights).sum(0)
+        return _read(strands.page[1], strands, triangle, weights) > level
+
+    return opaque
+
+
+def _read(
+    page: Float[Tensor, "R S"],
+    strands: Strands,
+    triangle: Int[Tensor, " M"],
+    weights: Float[Tensor, "3 M"],
+) -> Float[Tensor, " M"]:
+    """The nearest texel of one layer of the page."""
+    rows, columns = page.shape
+    x, y = (strands.places[triangle] * weights.T[..., None]).sum(1).unbind(1)  # (M,) each
+    column = (x * columns).long().clamp(0, columns - 1)
+    row = (y * rows).long().clamp(0, rows - 1)
+    return page.flatten()[row * columns + column]
+
+
+def _draw_hair(
+    fragments: Fragments, hair: Surface, strands: Strands, light: Light
+) -> Float[Tensor, "B 3 P"]:
+    """Linear colours of samples; 0 where there are no strands."""
+    drawn = torch.zeros(len(fragments.face), 3, fragments.face[0].numel())
+    for number, face in enumerate(fragments.face.flatten(1)):
+        seen = torch.nonzero(face >= 0).squeeze(1)  # (M,)
+        triangle = face[seen]
+        weights = fragments.barycentric[number].reshape(-1, 3)[seen].T  # (3, M)
+        lightness = _read(strands.page[0], strands, triangle, weights)  # (M,)
+        corners = hair.normals[number][hair.triangles[triangle]]  # (M, 3, 3)
+        normal = _unit((corners * weights.T[..., None]).sum(1).T[None])  # (1, 3, M)
+
+        lamps = Light(*(getattr(light, field.name)[[number]] for field in fields(Light)))
+        lit = strands.colour[triangle].T * lightness * lamps.irradiance(normal, HAIR_SKY)[0]
+        shine = torch.full_like(normal[:, :1], HAIR_SHINE)
+        gleam = 0.5 * lamps.highlights(normal, shine)[0] * (0.3 + lightness)
+        drawn[number][:, seen] = lit + gleam
+    return drawn
 
 
 def finish(
     colour: Float[Tensor, "3 P"],
     hit: Bool[Tensor, " P"],
     bare: Float[Tensor, " P"],
-    light: Light,
-    skin: np.ndarray,
     size: int,
     rng: np.random.Generator,
 ) -> tuple[UInt8[Tensor, "3 H W"], Bool[Tensor, "H W"]]:
-    """One picture and its skin mask: a background, perhaps a thing in front, a camera's faults.
-
-    Args:
-        colour, hit, bare: of its samples, as in `Samples`.
-        light: as the aligned picture shows it.
-        skin: the person's colour, for a hand in front.
-    """
+    """One picture and its skin mask: before a place out of focus, with a camera's faults."""
     fine = SUPERSAMPLING * size
     behind = background(size, rng)[None]  # (1, 3, H, W)
     behind = F.interpolate(behind, fine, mode="bilinear")[0].flatten(1)  # (3, P)
-    picture = torch.where(hit, colour, behind)
-    shown = hit * bare
-    if rng.random() < 0.15:
-        thing = thing_in_front(fine, skin, rng)
-        picture, shown = _put_in_front(thing, picture, shown, light)
-    picture = _average(picture.unflatten(1, (fine, fine)))  # (3, H, W)
-    return camera_faults(picture, rng), _mask(shown, size)
+    picture = _average(torch.where(hit, colour, behind).unflatten(1, (fine, fine)))
+    return camera_faults(picture, rng), _mask(hit * bare, size)
 
 
 def finish_plainly(
@@ -114,15 +214,8 @@ def finish_plainly(
     return pixels, _mask(hit * bare, size)
 
 
-def _put_in_front(
-    thing: Thing, picture: Float[Tensor, "3 P"], shown: Float[Tensor, " P"], light: Light
-) -> tuple:
-    """Paste a lit thing over a picture; what it hides is not shown."""
-    normals = thing.normal.reshape(1, -1, 3).mT  # (1, 3, P)
-    lit = light.irradiance(normals, 0.9)[0] * thing.colour[:, None]  # (3, P)
-    surface = lit.clamp(1e-4, 1) ** (1 / GAMMA)
-    alpha = thing.alpha.flatten()  # (P,)
-    return torch.lerp(picture, surface, alpha), shown * (1 - alpha)
+def _unit(vectors: Float[Tensor, "B 3 P"]) -> Float[Tensor, "B 3 P"]:
+    return vectors * (vectors.square().sum(1, keepdim=True) + 1e-12).rsqrt()
 
 
 def _planes(values: Float[Tensor, "B H W C"]) -> Float[Tensor, "B C P"]:

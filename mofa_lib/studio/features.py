@@ -1,4 +1,4 @@
-"""What is drawn on a skin: brows, lashes, beard, wrinkles, eyes. Used in chapter 3.
+"""Where the features of a face are: lashes, beards, wrinkles. Used in chapter 3.
 
 Lengths are millimetres on the mean head: x to the right in the image, y up, z towards the camera.
 """
@@ -24,11 +24,8 @@ from mofa_lib.faces import (
     RIGHT_EYE_INNER,
     RIGHT_EYE_OUTER,
 )
-from mofa_lib.studio.atlas import EYES, Atlas
+from mofa_lib.studio.atlas import Atlas
 from mofa_lib.studio.heads import HeadShapes
-
-EYE_TEXELS = 4.0  # a millimetre, in the patches of the eyeballs
-EYEBALL_SHINE = 3.0  # above 2, where highlights are sharp
 
 
 class _Side(NamedTuple):
@@ -72,7 +69,7 @@ def below(value: np.ndarray, limit: float | np.ndarray, softness: float) -> np.n
 
 
 class Features:
-    """Where the features of a face are in the atlas, and how they are painted.
+    """Where the features of a face are in the atlas.
 
     Attributes:
         face, freckled, t_zone: masks in [0, 1] at the texels.
@@ -92,9 +89,6 @@ class Features:
         self.freckled = self._bump(marks[NOSE_TIP], 40)
         self.t_zone = np.maximum(self._bump(marks[NOSE_TIP], 16), self._bump(forehead, 22))
 
-        # Brows run from the nose outwards.
-        brows = marks[LEFT_BROW][::-1], marks[RIGHT_BROW]
-        self._brows = [self._along(_bend(line)) for line in brows]
         self.lashes = self._lash_lines(shapes, marks)
         self._folds = self._fold_lines(marks)
         self.beards = self._beard_styles(ears)
@@ -112,47 +106,6 @@ class Features:
             "lip": lip_to_nose * below(-y, -3, 5),
         }
 
-    def brows(
-        self, colour: np.ndarray, hair: np.ndarray, streaks: list, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Two separate brows of one random shape.
-
-        They are straight or arched, thin or bushy, rising or falling.
-        """
-        thickness = rng.uniform(2.4, 4.8)  # mm
-        strength = rng.uniform(0.7, 1.0)
-        lift = rng.normal(0, 1.2)  # mm, as are arch and rise
-        arch = rng.uniform(-0.5, 3.0)
-        rise = rng.normal(0, 1.5)
-        taper = rng.uniform(0.35, 0.8)
-
-        colour = colour.copy()
-        for (texels, along, across), streak in zip(self._brows, streaks, strict=True):
-            line = lift + arch * np.sin(np.pi * along) + rise * (along - 0.5)
-            width = thickness * (1 - taper * along**2) * (0.75 + 0.25 * below(-along, -0.12, 0.2))
-            inside = below(np.abs(across - line) + 0.35 * streak[texels], width, 1.6)
-            ends = below(-along, -0.02, 0.1) * below(along, 0.99, 0.08)
-            hairs = (0.8 + 0.3 * streak[texels]).clip(0, 1)
-            colour[texels] = mix(colour[texels], hair, strength * inside * ends * hairs)
-        return colour
-
-    def beard(
-        self,
-        colour: np.ndarray,
-        attributes: dict[str, float],
-        hair: np.ndarray,
-        grain: np.ndarray,
-        lips: np.ndarray,
-        rng: np.random.Generator,
-    ) -> np.ndarray:
-        """For most men a shadow or stubble, for some a beard; for women nothing."""
-        style = rng.choice(list(self.beards), p=[0.7, 0.2, 0.1])
-        dense = rng.beta(0.7, 1.2) * attributes["gender"] ** 2
-        if rng.random() >= 0.75:  # shaven
-            dense = 0.0
-        hairs = (0.8 + 0.2 * dense + 0.12 * grain).clip(0, 1)
-        return mix(colour, hair, dense * self.beards[style] * (1 - lips) * hairs)
-
     def wrinkles(self, old: float, grain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """How much darker the folds make each texel."""
         darker = np.zeros(len(self.points), np.float32)  # (P,)
@@ -167,22 +120,13 @@ class Features:
         """A Gaussian around a point, at the texels."""
         return np.exp(-0.5 * ((self.points - centre) ** 2).sum(1) / radius**2)
 
-    def _along(
-        self, line: np.ndarray, reach: float = 12.0
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Texels near a line, how far along it they are in [0, 1], and how far above it in mm."""
-        texels, nearest, away = self._near(line, reach)
-        above = np.sign(self.points[texels, 1] - line[nearest, 1])
-        return texels, nearest / (len(line) - 1), above * away
-
-    def _near(self, line: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Texels within reach of a line of points, the nearest of its points, and the distance."""
+    def _near(self, line: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+        """Texels within reach of a line of points, and their distances from it, mm."""
         # Those in the box around the line first: distances to all texels would take long.
         low, high = line.min(0) - reach, line.max(0) + reach
         texels = np.flatnonzero(((self.points > low) & (self.points < high)).all(1))
-        distance = np.linalg.norm(self.points[texels, None] - line[None], axis=2)  # (T, L)
-        close = distance.min(1) < reach
-        return texels[close], distance.argmin(1)[close], distance.min(1)[close]
+        away = np.linalg.norm(self.points[texels, None] - line[None], axis=2).min(1)  # (T,)
+        return texels[away < reach], away[away < reach]
 
     def _lash_lines(self, shapes: HeadShapes, marks: np.ndarray) -> np.ndarray:
         """Dark where a lid ends: the border of the skin around each eye.
@@ -203,7 +147,7 @@ class Features:
             upper = line[:, 1] > (inner + (line[:, :1] - inner[0]) * slope)[:, 1]
             lids = (line[upper], 1.3, 1.0), (line[~upper], 0.7, 0.5)
             for lid, width, depth in lids:
-                texels, _, away = self._near(lid, 4.0)
+                texels, away = self._near(lid, 4.0)
                 profile = depth * np.exp(-0.5 * (away / width) ** 2)
                 dark[texels] = np.maximum(dark[texels], profile)
         return dark
@@ -255,8 +199,7 @@ class Features:
         """The same for one line: it is bent to the nearest points of the face."""
         front = np.flatnonzero(self.face > 0.3)
         nearest = [((self.points[front] - point) ** 2).sum(1).argmin() for point in _bend(line, 9)]
-        texels, _, away = self._near(_bend(self.points[front[nearest]], 120), 6.0)
-        return texels, away
+        return self._near(_bend(self.points[front[nearest]], 120), 6.0)
 
 
 def _border_of_the_skin(shapes: HeadShapes) -> np.ndarray:
@@ -268,51 +211,7 @@ def _border_of_the_skin(shapes: HeadShapes) -> np.ndarray:
     return shapes.mean.numpy()[edges[times == 1]]  # an edge inside belongs to two triangles
 
 
-def eyeball(iris: np.ndarray, rng: np.random.Generator) -> list[Float[np.ndarray, "E E 4"]]:
-    """The patches of both eyes: colour and shine.
-
-    A sclera with veins, an iris with fibres and a dark ring, a pupil.
-    """
-    rows, _ = EYES[0]
-    half = (rows.stop - rows.start) / 2
-    down, right = (np.mgrid[-half:half, -half:half].astype(np.float32) + 0.5) / EYE_TEXELS  # mm
-    radius, angle = np.hypot(right, down), np.arctan2(down, right)
-    pupil = rng.uniform(1.5, 2.6)  # mm, as is the radius of the iris
-    size = rng.uniform(5.6, 6.2)
-
-    eyes = []
-    for _ in range(2):
-        fibres, veins = _rays(angle, radius, rng)
-        white = np.array([0.84, 0.81, 0.79])
-        white = white - np.multiply.outer((radius / 13) ** 2, [0.08, 0.20, 0.20])  # (E, E, 3)
-        reddened = (0.03 * veins * (radius > size)).clip(0, 0.1)
-        white -= np.multiply.outer(reddened, [0.0, 1.0, 1.0])
-
-        disc = np.multiply.outer(0.85 + 0.25 * fibres + 0.45 * (radius / size - 0.6), iris)
-        disc *= (1 - 0.65 * below(-radius, 0.9 - size, 1.2))[..., None]  # the dark ring
-        eye = white + (disc - white) * below(radius, size, 0.9)[..., None]
-        eye = eye + (0.03 - eye) * below(radius, pupil, 0.6)[..., None]
-        shine = np.full((*eye.shape[:2], 1), EYEBALL_SHINE)
-        eyes.append(np.concatenate([eye.clip(0.02, 0.95), shine], 2))
-    return eyes
-
-
-def _rays(
-    angle: np.ndarray, radius: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Fibres of an iris, and veins around it, which wind: sums of waves around the circle."""
-    fibres = 0
-    for waves in rng.integers(8, 60, 9):
-        strength = rng.normal(0, 0.35)
-        fibres = fibres + strength * np.cos(waves * angle + rng.uniform(0, 6.3))
-    veins = 0
-    for waves in (5, 9, 14):
-        strength = rng.normal()
-        veins = veins + strength * np.cos(waves * angle + rng.uniform(0, 6.3) + radius)
-    return fibres, veins
-
-
-def _bend(line: np.ndarray, points: int = 40) -> np.ndarray:
+def _bend(line: np.ndarray, points: int) -> np.ndarray:
     """A line through a few points with many points."""
     places = np.linspace(0, len(line) - 1, points)
     given = np.arange(len(line))

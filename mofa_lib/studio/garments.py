@@ -1,4 +1,4 @@
-"""The shapes of what people wear: collars, long hair, scarves, brims, glasses; and teeth.
+"""The shapes of what people wear: collars and glasses; and their teeth.
 
 Each is a *part*: a grid of points bent into a surface, with two sides. Lengths are millimetres on
 the head: x to the right in the image, y up, z towards the camera. Used in chapter 6 by the studio.
@@ -10,14 +10,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mofa_lib.faces import LEFT_EYE, MOUTH_LEFT, MOUTH_RIGHT, NOSE_BRIDGE, RIGHT_EYE, UPPER_LIP
-from mofa_lib.studio.atlas import CLOTH, COLUMNS, FRAMES, HAIR, HAT, ROWS, TEETH
+from mofa_lib.studio.atlas import CLOTH, COLUMNS, FRAMES, ROWS, TEETH
 
 # The parts: rows and columns of their grids, and their patch in the atlas.
 PARTS = {
     "collar": ((41, 10), CLOTH),
-    "curtain": ((33, 12), HAIR),
-    "scarf": ((33, 12), HAT),
-    "brim": ((21, 6), HAT),
     "teeth": ((15, 3), TEETH),
     "left rim": ((25, 6), FRAMES),
     "right rim": ((25, 6), FRAMES),
@@ -27,7 +24,6 @@ PARTS = {
     "left lens": ((25, 2), FRAMES),
     "right lens": ((25, 2), FRAMES),
 }
-GLASSES = tuple(name for name in PARTS if name.split()[-1] in ("rim", "bridge", "temple"))
 MARGIN = 4  # texels of a patch around what a part shows of it
 
 
@@ -70,13 +66,6 @@ def _points(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float32)
 
 
-def _around(
-    angle: np.ndarray, height: np.ndarray, radius: np.ndarray, squeeze: float
-) -> np.ndarray:
-    """Points around the axis of the neck, at z = −55 mm; angle 0 is behind."""
-    return _points(radius * np.sin(angle), height, -55 - squeeze * radius * np.cos(angle))
-
-
 def collar(rng: np.random.Generator) -> np.ndarray:
     """Cloth from the neck over the shoulders, sometimes open in front."""
     angle, down = _grid("collar", (-np.pi, np.pi), (0, 1))
@@ -87,36 +76,9 @@ def collar(rng: np.random.Generator) -> np.ndarray:
     neckline = height - opening * np.cos(angle / 2 + np.pi / 2) ** 8
     width = rng.uniform(110, 160)
     radius = rng.uniform(58, 70) + width * down**1.5
-    return _around(angle, neckline - 105 * down, radius, 0.9)
-
-
-def curtain(rng: np.random.Generator) -> np.ndarray:
-    """Hair that hangs behind the head and over the ears."""
-    reach = rng.uniform(1.6, 2.2)  # radians from behind
-    angle, down = _grid("curtain", (-reach, reach), (0, 1))
-    strength, waves, phase = rng.uniform(0, 0.08), rng.uniform(2, 9), rng.uniform(0, 6)
-    wave = strength * np.sin(waves * np.pi * down + 3 * angle + phase)
-    radius = rng.uniform(76, 86) * (1 + wave * down) + rng.uniform(-4, 22) * down**0.8
-    return _around(angle, 75 - rng.uniform(110, 240) * down, radius, 1.15)
-
-
-def scarf(rng: np.random.Generator) -> np.ndarray:
-    """Cloth that hangs from the head and closes under the chin."""
-    reach = rng.uniform(2.3, 2.6)  # radians from behind
-    angle, down = _grid("scarf", (-reach, reach), (0, 1))
-    radius = rng.uniform(76, 86) + rng.uniform(-4, 22) * down**0.8
-    radius = radius - 14 * np.sin(np.pi * down) * (np.abs(angle) > 1.8)
-    return _around(angle, 75 - rng.uniform(110, 240) * down, radius, 1.15)
-
-
-def brim(rng: np.random.Generator) -> np.ndarray:
-    """The peak of a cap, over the forehead."""
-    angle, out = _grid("brim", (-1.1, 1.1), (0, 1))
-    long = rng.uniform(40, 65) * np.cos(angle) ** 0.7  # longest in the middle
-    x = (66 + 0.35 * long * out) * np.sin(angle)
-    z = -42 + (90 + long * out) * np.cos(angle)
-    y = rng.uniform(80, 88) - rng.uniform(0, 0.35) * long * out - 12 * np.sin(angle) ** 2 * out
-    return _points(x, y, z)
+    # Around the axis of the neck; angle 0 is behind.
+    z = -55 - 0.9 * radius * np.cos(angle)
+    return _points(radius * np.sin(angle), neckline - 105 * down, z)
 
 
 def teeth(marks: np.ndarray, rng: np.random.Generator) -> np.ndarray:

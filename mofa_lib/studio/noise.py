@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from mofa_lib.studio.atlas import COLUMNS, ROWS
 
-GRAINS = (0.7, 1.5, 3, 6)  # standard deviations of the round kinds of noise, texels
+GRAINS = (0.7, 1.5, 3, 6)  # standard deviations of noise, texels
 
 
 def smooth_field(
@@ -35,34 +35,22 @@ def smooth_field(
 class NoiseBank:
     """Unit-variance noise in the atlas, made once; a draw is a shifted copy.
 
-    To smooth anew would take seconds. Its kinds are the standard deviations of round grains in
-    texels, and the directions of streaks: down (hair of the head, lines of the lips), left and
-    right (brows).
+    To smooth anew would take seconds.
     """
 
     def __init__(self):
         rng = np.random.default_rng(7)
-        self._kinds = {grain: _smoothed(rng, (grain, grain)).ravel() for grain in GRAINS}
-        self._kinds["down"] = _smoothed(rng, (14, 0.8)).ravel()
-        for name, slope in (("left", -1), ("right", 1)):
-            streaks = _smoothed(rng, (0.6, 5))
-            # Slanting: two texels aside for each texel down.
-            sheared = [np.roll(row, slope * 2 * k) for k, row in enumerate(streaks)]
-            self._kinds[name] = np.concatenate(sheared)
+        self._noises = {size: _smoothed(rng, size).ravel() for size in GRAINS}
 
     def draw(
-        self, rng: np.random.Generator, kind: float | str, texels: Int[np.ndarray, " P"]
+        self, rng: np.random.Generator, size: float, texels: Int[np.ndarray, " P"]
     ) -> np.ndarray:
-        """Noise of this kind at these texels."""
-        return self.shifted(kind, texels, int(rng.integers(ROWS * COLUMNS)))
-
-    def shifted(self, kind: float | str, texels: Int[np.ndarray, "..."], shift: int) -> np.ndarray:
-        """The copy of this kind that is shifted by so many texels."""
-        return self._kinds[kind].take(texels + shift, mode="wrap")
+        """Noise of grains of this size, one of `GRAINS`, at these texels."""
+        return self._noises[size].take(texels + rng.integers(ROWS * COLUMNS), mode="wrap")
 
 
-def _smoothed(rng: np.random.Generator, sigma: tuple[float, float]) -> np.ndarray:
-    """White noise over the atlas, blurred by so many texels down and aside, of variance 1."""
+def _smoothed(rng: np.random.Generator, size: float) -> np.ndarray:
+    """White noise over the atlas, blurred by so many texels, of variance 1."""
     white = rng.normal(size=(ROWS, COLUMNS)).astype(np.float32)
-    noise = ndimage.gaussian_filter(white, sigma, mode="wrap")
+    noise = ndimage.gaussian_filter(white, size, mode="wrap")
     return noise / noise.std()

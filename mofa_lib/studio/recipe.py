@@ -5,12 +5,13 @@ import hashlib
 from pathlib import Path
 
 from mofa_lib.studio.heads import HEADS
+from mofa_lib.studio.looks import LOOKS
 
 LIBRARY = Path(__file__).parents[1]
 
 
 def recipe() -> str:
-    """Twelve digits that change with the heads and with all code that draws.
+    """Twelve digits that change with heads and looks and with all code that draws.
 
     This is the studio, and all that the studio imports of the library.
     """
@@ -48,12 +49,12 @@ def _imported(module: str, source: bytes) -> list[str]:
     return names
 
 
-def recipe_of(module: str, *files: Path) -> str:
-    """Twelve digits that change with files, and with a module and all that it imports."""
-    data = [path.read_bytes() for path in files]
-    read = [source for _, source in sorted(sources(module).items())]
+def _computed() -> str:
+    """The recipe, of the files as they are now."""
+    data = [path.read_bytes() for path in (HEADS, LOOKS)]
+    read = [source for _, source in sorted(sources("studio.session").items())]
     return hashlib.sha256(b"".join(data + read)).hexdigest()[:12]
 
 
 # As the sources were when they were imported: somebody may edit them while pictures are drawn.
-_RECIPE = recipe_of("studio.session", HEADS)
+_RECIPE = _computed()

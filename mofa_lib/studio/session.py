@@ -19,12 +19,20 @@ from tqdm import tqdm
 from mofa_lib.artifacts import cache_folder, writing_to_cache
 from mofa_lib.processes import alone, cores, end_after
 from mofa_lib.studio.cache import FaceCache
-from mofa_lib.studio.photographer import Model, Person, Photographs, Studio
+from mofa_lib.studio.casting import Person
+from mofa_lib.studio.photographer import Photographs, Studio
 from mofa_lib.studio.recipe import recipe
 
 SPLITS = ("train", "validation", "calibration", "test")
 FEW = 400  # so few pictures are not worth the start of other processes
 ONE_THREAD = threading.Lock()  # the number of threads is the process's, not the session's
+# Glibc gives large blocks back to the system and faults them in again, picture by picture, which is
+# a quarter of the time: let it keep them. Bytes; other systems read nothing of it.
+KEEPING_MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "200000000",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+}
 
 
 @dataclass(frozen=True)
@@ -68,14 +76,10 @@ class PhotoSession:
         """Where the pictures are taken."""
         return _studio(self.plain)
 
-    def person(self, identity: int) -> Model:
+    def person(self, identity: int) -> Person:
         """The person with this number."""
         # The leading 0 and, in `rng`, 1 keep people and pictures independent.
-        return self.invited((0, SPLITS.index(self.split), self.seed, identity))
-
-    def invited(self, chance: tuple[int, ...]) -> Model:
-        """Who comes by this chance."""
-        return _person(self.plain, chance)
+        return _person(self.plain, (0, SPLITS.index(self.split), self.seed, identity))
 
     def rng(self, index: int) -> np.random.Generator:
         """The chance behind the picture with this number."""
@@ -149,17 +153,17 @@ class PhotoSession:
         """Draw parts in processes of their own, and say how far they are."""
         count = min(cores(), len(missing))
         # The library need not be installed: it is found as here.
-        kind = type(self)
-        call = (
-            f"import sys; sys.path[:] = {sys.path!r}; from {kind.__module__} import {kind.__name__}"
-        )
-        call += f"; {kind.__name__}.work()"
+        call = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import work; work()"
         program = [sys.executable, "-c", call, json.dumps(asdict(self))]
-        environment = os.environ | {
-            "MOFA_CACHE": str(cache_folder()),
-            "OMP_NUM_THREADS": "1",  # NumPy has threads as well
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+        environment = (
+            os.environ
+            | {
+                "MOFA_CACHE": str(cache_folder()),
+                "OMP_NUM_THREADS": "1",  # NumPy has threads as well
+                "OPENBLAS_NUM_THREADS": "1",
+            }
+            | KEEPING_MEMORY
+        )
         workers = []
         for k in range(count):
             command = [*program, json.dumps(missing[k::count])]
@@ -181,12 +185,12 @@ class PhotoSession:
                 "the same call goes on where it stopped."
             )
 
-    @classmethod
-    def work(cls) -> None:
-        """Draw the parts that the command line names: what every core is started with."""
-        end_after(partial(os.read, 0, 1))
-        session, parts = sys.argv[1:]
-        cls(**json.loads(session)).draw(json.loads(parts))
+
+def work() -> None:
+    """Draw the parts that the command line names: what every core is started with."""
+    end_after(partial(os.read, 0, 1))
+    session, parts = sys.argv[1:]
+    PhotoSession(**json.loads(session)).draw(json.loads(parts))
 
 
 @lru_cache(maxsize=2)  # all pictures of a person come one after the other

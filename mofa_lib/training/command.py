@@ -16,19 +16,21 @@ from torch import nn
 from mofa_lib.artifacts import cache_folder, digest
 from mofa_lib.faces import Faces
 from mofa_lib.linear_autoencoder import LinearAutoencoder
+from mofa_lib.losses import LossWeights
 from mofa_lib.model_files import load_morphable_model
 from mofa_lib.photographs import CelebA, PhotoFolder
 from mofa_lib.profiles import PROFILES, Profile, device, profile
 from mofa_lib.training.batches import check_share
 from mofa_lib.training.loop import mixed_precision, train
-from mofa_lib.training.losses import LossWeights
 from mofa_lib.training.tasks import (
     TASKS,
     Task,
     batch_size,
     describe,
     make_task,
+    people,
     rendered_faces,
+    starts_from_imagenet,
 )
 from mofa_lib.weights import (
     find_weights,
@@ -125,17 +127,18 @@ def _check_what_is_needed(
 ) -> None:
     """Refuse what would otherwise fail after hours of drawing and training."""
     load_morphable_model(settings.model)
-    if given.what == "identity":
-        find_weights("mofa", settings)  # whose codes it reads
     if given.further:
         state, weights = load_weights(given.what, settings)
-        people = int(faces.identities.max()) + 1 if faces else settings.identities
-        known = len(state.get("last.bias", range(people)))
-        if known != people:
+        shown = int(faces.identities.max()) + 1 if faces else people(given.what, settings)
+        known = len(state.get("last.bias", range(shown)))
+        if known != shown:
             raise ValueError(
-                f"{weights.paths[0].name} knows {known} people and the pictures show {people}: "
+                f"{weights.paths[0].name} knows {known} people and the pictures show {shown}: "
                 "leave --further out"
             )
+    begins_as_mofa = given.what == "face_identity" and not starts_from_imagenet(settings)
+    if given.what == "identity" or begins_as_mofa:  # it reads MoFA's codes
+        find_weights("mofa", settings)
     folder = given.out or weights_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -206,7 +209,7 @@ def _solve(
     about = {}
     if faces is None:
         with state.main_process_first():  # it draws, the others read
-            faces = rendered_faces(settings, given.seed)
+            faces = rendered_faces(given.what, settings, given.seed)
         about["recipe"] = faces.recipe
     about["data"] = describe(faces)
     torch.manual_seed(given.seed)

@@ -6,10 +6,10 @@ Derived in chapters 6, 8 and 10.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mofa_lib import losses
 from mofa_lib.autoencoder import MoFA
 from mofa_lib.detector import reconstruction_loss
 from mofa_lib.renderer import FaceRenderer
-from mofa_lib.training import losses
 from mofa_lib.training.batches import Batch
 from mofa_lib.training.recognition import Recognition
 

@@ -4,7 +4,7 @@ A judge that takes part in a training measures nothing afterwards; the other one
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -21,6 +21,7 @@ class Recognition(nn.Module):
     """How hard a judge finds it to tell the right person from the others of the batch.
 
     The cross-entropy of the distances between a reconstruction and the mean embeddings of people.
+    Where the judge cannot see a face, because it is too small or cut off, the term is 0.
 
     Args:
         judge: from outside; it stays as it is.
@@ -45,25 +46,48 @@ class Recognition(nn.Module):
                 that a face which lies elsewhere gains nothing.
         """
         alone = rendering.over(torch.full_like(rendering.image, GREY))
-        found = self.judge.embed(*with_margin(alone, landmarks))  # (B, N)
-        away = torch.cdist(found, self.people[identities])  # (B, B)
-        right = torch.arange(len(away), device=away.device)
-        twice = (identities[:, None] == identities) & (right[:, None] != right)
+        found, seen = _embedded(self.judge, *with_margin(alone, landmarks))  # (S, N)
+        away = torch.cdist(found, self.people[identities])  # (S, B)
+        right = seen.nonzero()[:, 0]  # (S,)
+        everybody = torch.arange(len(seen), device=away.device)
+        twice = (identities[right, None] == identities) & (right[:, None] != everybody)
         logits = (-SHARPNESS * away).masked_fill(twice, -torch.inf)
-        return F.cross_entropy(logits, right, reduction="none")
+        losses = F.cross_entropy(logits, right, reduction="none")
+        return losses.new_zeros(len(seen)).index_put((right,), losses)
 
 
 @torch.no_grad()
 def mean_embeddings(judge: Judge, faces: Faces) -> Float[Tensor, "P N"]:
-    """The mean embedding of each person's pictures, on the judge's device."""
+    """The mean embedding of each person's pictures, on the judge's device.
+
+    Pictures in which the judge sees no face are left out; who has no other gets the embedding 0.
+    """
     place = next(judge.parameters()).device
-    parts = []
+    parts, seen = [], []
     for numbers in tqdm(torch.arange(len(faces)).split(100), "recognising", disable=None):
         framed = with_margin(faces.batch(numbers).to(place), faces.landmarks[numbers].to(place))
-        parts.append(judge.embed(*framed))
-    embeddings = torch.cat(parts)  # (F, N)
+        found, which = _embedded(judge, *framed)
+        parts.append(found)
+        seen.append(which)
+    embeddings, which = torch.cat(parts), torch.cat(seen)  # (S, N), (F,)
 
     people = faces.identities.to(place)
-    counts = people.bincount().clamp(min=1)
+    counts = people[which].bincount(minlength=int(people.max()) + 1).clamp(min=1)
     sums = embeddings.new_zeros(len(counts), embeddings.shape[1])
-    return sums.index_add(0, people, embeddings) / counts[:, None]
+    return sums.index_add(0, people[which], embeddings) / counts[:, None]
+
+
+def _embedded(
+    judge: Judge, images: Float[Tensor, "B 3 T T"], points: Float[Tensor, "B P 2"]
+) -> tuple[Float[Tensor, "S N"], Bool[Tensor, " B"]]:
+    """Embeddings of the faces that a judge can see, and which of them these are."""
+    cuts = [judge.cut(images[:0], points[:0])]  # nothing yet; it refuses wrong types and shapes
+    seen = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    for number in range(len(images)):
+        one = slice(number, number + 1)
+        try:
+            cuts.append(judge.cut(images[one], points[one]))
+        except ValueError:  # too small, or cut off
+            continue
+        seen[number] = True
+    return judge(torch.cat(cuts)), seen

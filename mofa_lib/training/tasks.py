@@ -17,10 +17,9 @@ from mofa_lib.artifacts import digest
 from mofa_lib.face_data import RenderedFaces
 from mofa_lib.faces import Faces
 from mofa_lib.judges import load_judge
+from mofa_lib.losses import LossWeights
 from mofa_lib.profiles import Profile
-from mofa_lib.second import People
 from mofa_lib.training.batches import Codes, Pictures
-from mofa_lib.training.losses import LossWeights
 from mofa_lib.training.objectives import (
     DetectorObjective,
     IdentityObjective,
@@ -79,7 +78,7 @@ def make_task(
         )
     torch.manual_seed(seed)
     if faces is None:
-        faces = rendered_faces(chosen, seed)
+        faces = rendered_faces(what, chosen, seed)
         metadata = {"recipe": faces.recipe}
     else:  # what tells photographs from as many others
         metadata = {"landmarks": digest({"landmarks": faces.landmarks})}
@@ -120,7 +119,7 @@ class _Plan:
 
 
 def _plan_mofa(settings: Profile, faces: Faces, weights: LossWeights | None) -> _Plan:
-    network = autoencoder.build(settings, _starts_from_imagenet(settings))
+    network = autoencoder.build(settings, starts_from_imagenet(settings))
     weights = weights or LossWeights(recognition=settings.recognition)
     recognition = None
     if weights.recognition:
@@ -157,18 +156,24 @@ def _plan_identity(settings: Profile, faces: Faces, weights: None) -> _Plan:
 
 
 def _plan_face_identity(settings: Profile, faces: Faces, weights: None) -> _Plan:
-    pretrained = _starts_from_imagenet(settings)
+    pretrained = starts_from_imagenet(settings)
     network = identity.build_on_images(settings, pretrained)
+    begins_as = {}
+    if not pretrained:  # from nothing, so many classes would take days: it begins where MoFA ends
+        encoder = autoencoder.load_pretrained(settings).backbone.state_dict()
+        network.trunk.backbone.load_state_dict(encoder)
+        begins_as = {"begins_as": digest(encoder)}
     return _Plan(
         IdentityObjective(network),
         Pictures(faces),
-        steps=settings.steps,
-        rate=1e-4 if pretrained else 1e-3,
+        steps=settings.classifier_steps,
+        rate=1e-4 if pretrained else 5e-4,
+        metadata=begins_as,
     )
 
 
 def _plan_detector(settings: Profile, faces: Faces, weights: None) -> _Plan:
-    network = detector.build(settings, _starts_from_imagenet(settings))
+    network = detector.build(settings, starts_from_imagenet(settings))
     return _Plan(
         DetectorObjective(network),
         Pictures(faces),
@@ -198,16 +203,20 @@ def batch_size(what: str, settings: Profile) -> int:
     return sizes[what]
 
 
-def _starts_from_imagenet(settings: Profile) -> bool:
+def starts_from_imagenet(settings: Profile) -> bool:
     """Whether the backbones begin with ImageNet's weights."""
-    return settings.name in ("gpu", "paper")
+    return settings.name == "paper"
 
 
-def rendered_faces(chosen: Profile, seed: int = 0) -> RenderedFaces:
-    """The pictures that a profile trains on."""
-    kind = People if chosen.model == "face" else RenderedFaces
-    count = chosen.identities * chosen.per_identity
-    return kind("train", count, seed, chosen.size, per_identity=chosen.per_identity)
+def people(what: str, chosen: Profile) -> int:
+    """How many a profile trains a network on."""
+    return chosen.classes if what in ("face_identity", "detector") else chosen.identities
+
+
+def rendered_faces(what: str, chosen: Profile, seed: int = 0) -> RenderedFaces:
+    """The pictures that a profile trains a network on."""
+    count = people(what, chosen) * chosen.per_identity
+    return RenderedFaces("train", count, seed, chosen.size, per_identity=chosen.per_identity)
 
 
 def describe(faces: Faces) -> str:

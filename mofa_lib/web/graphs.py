@@ -40,7 +40,7 @@ class AttackStep(nn.Module):
     """One step of Algorithm 1, reading "unit_cap", with the encoder's derivative written out.
 
     Args:
-        mofa: with the encoder `small`; in eval mode.
+        mofa: with the encoder `small` or `tiny`; in eval mode.
     Source: Teng 2021, Algorithm 1; derived in chapter 7.
     """
 
@@ -226,7 +226,7 @@ class _Normalised(nn.Module):
         return self.norm(self.convolution(x))
 
     def back(self, gradient: Tensor) -> Tensor:
-        """Inputs have an even side where the stride is 2, and any side where it is 1."""
+        """The side of an input is a multiple of the stride."""
         if isinstance(self.norm, nn.BatchNorm2d):
             scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()  # (C,)
             gradient = gradient * scale[:, None, None]

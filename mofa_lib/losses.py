@@ -18,7 +18,7 @@ class LossWeights:
     """Weights of the terms; the statistical one has a weight for each group of the model.
 
     Examples:
-        >>> from mofa_lib.training.losses import LossWeights
+        >>> from mofa_lib.losses import LossWeights
         >>> without_landmarks = LossWeights(landmark=0.0)
         >>> without_landmarks.photometric, without_landmarks.shape
         (1.0, 0.01)

