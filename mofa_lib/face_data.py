@@ -154,3 +154,17 @@ class RenderedFaces(Dataset):
 
         originals, targets = torch.tensor(np.array(pairs)).unbind(1)  # (count, 2)
         return originals, targets
+
+    def couples(self) -> tuple[Tensor, Tensor]:
+        """Originals and targets in which nobody comes twice, so that no pair depends on another.
+
+        Returns:
+            Indices of the first pictures of every second person, and of the next person, (C,) each.
+        Raises:
+            ValueError: there are no two people.
+        """
+        first = torch.arange(0, len(self), self.per_identity)
+        count = len(first) // 2
+        if not count:
+            raise ValueError("A couple needs two people: raise count.")
+        return first[: 2 * count : 2], first[1 : 2 * count : 2]

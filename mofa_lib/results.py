@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,8 @@ def made_with(result: Mapping) -> str:
         f"seed {result['seed']} · profile {result['profile']} · {result['seconds']} s · "
         f"`{result['command']}`"
     )
+    if result.get("commit"):
+        line += f" · frozen in {result['commit'][:7]}"
     trained_in = profile(result["profile"]).weights
     kinds = {name.rpartition(f"_{trained_in}-")[0] for name in result["weights"]}
     today = {}
@@ -112,6 +115,7 @@ def save_result(
         ),
         "profile": profile,
         "seed": seed,
+        "commit": _commit(),
         "n": n,
         "weights": checksums,
         "versions": {
@@ -124,6 +128,22 @@ def save_result(
     }
     save_json(Path(folder) / f"{name}.json", result)
     return result
+
+
+def _commit() -> str:
+    """The commit whose rules and code are run; "" outside a clone, or where it was changed."""
+    root = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        told = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)
+        return told.stdout.strip() if told.returncode == 0 else "?"
+
+    try:
+        head, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "mofa_lib", "book")
+    except OSError:  # no git
+        return ""
+    results = [line for line in changed.splitlines() if "mofa_lib/shipped/results/" not in line]
+    return "" if results or head == "?" else head
 
 
 def _checksums(what: str, profile: str) -> dict[str, str]:

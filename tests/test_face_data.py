@@ -159,6 +159,20 @@ def test_pairs_show_two_people_and_never_come_twice(cache, count, per_identity):
     assert all(a.equal(b) for a, b in zip(data.pairs(3), data.pairs(3), strict=True))
 
 
+@pytest.mark.parametrize("count, per_identity", [(6, 1), (7, 1), (12, 2), (11, 3)])
+def test_in_couples_nobody_comes_twice(cache, count, per_identity):
+    some = faces(count=count, per_identity=per_identity)
+    originals, targets = some.couples()
+    people = some.identities[torch.cat([originals, targets])].tolist()
+    assert len(originals) == len(targets) == -(-count // per_identity) // 2
+    assert len(set(people)) == len(people)
+
+
+def test_couples_need_two_people(cache):
+    with pytest.raises(ValueError, match="two people"):
+        faces(count=2).couples()
+
+
 def test_pairs_need_two_people(cache):
     with pytest.raises(ValueError, match="at least two people: raise count"):
         faces(count=2).pairs(1)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def test_results_say_where_they_come_from(cache, tmp_path, monkeypatch):
     )
     found = load_result("r")
     assert found == written and found["data"] == {"x": [1.5]} and found["seconds"] == 2
-    keys = "claim command profile seed n weights versions seconds data"
+    keys = "claim command profile seed commit n weights versions seconds data"
     assert list(found) == keys.split()
     assert found["weights"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest()}
     assert found["command"].split()[:2] == ["papermill", "book/06_mofa.ipynb"]
@@ -112,3 +113,22 @@ def test_packed_numbers_come_back():
     assert packed(found) == packed(values)
     assert packed([]) == "" and unpacked("").shape == (0,)
     np.testing.assert_equal(unpacked(packed([np.nan, np.inf])), [np.nan, np.inf])
+
+
+def test_a_result_names_the_commit_that_froze_its_rules(tmp_path, monkeypatch):
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        run = ["git", "-C", tmp_path, *who, *words]
+        return subprocess.run(run, check=True, capture_output=True, text=True).stdout.strip()
+
+    for place in ("book/chapter", "mofa_lib/results.py", "mofa_lib/shipped/results/r.json"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("as it was")
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "mofa_lib" / "results.py"))
+    assert results._commit() == ""
+    git("init"), git("add", "."), git("commit", "-m", "rules")
+    assert results._commit() == git("rev-parse", "HEAD")
+    (tmp_path / "mofa_lib/shipped/results/r.json").write_text("another result")
+    assert results._commit() == git("rev-parse", "HEAD")
+    (tmp_path / "book/chapter").write_text("another rule")
+    assert results._commit() == ""
