@@ -72,7 +72,9 @@ class AdaptiveAttack(LatentAttack):
         self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
     ) -> Iterator[tuple[Best, Code]]:
         """All searches on one batch: the best so far, always the same object, and the target."""
-        encode = in_bfloat16(self.encode) if precision == "bfloat16" else self.encode
+        encode, scores = self.encode, self.scores
+        if precision == "bfloat16":
+            encode, scores = in_bfloat16(encode), in_bfloat16(scores)
         low, high = self._box(images)
         start, target, sign = self._start(images, targets)
         best = Best.start(images)
@@ -85,7 +87,7 @@ class AdaptiveAttack(LatentAttack):
                 attacked = images + self.bound * u
                 code = encode(attacked)
                 distance = sign * self.distance(code, target)  # (B,)
-                excess = self._excess(attacked, code)  # (B,)
+                excess = self._excess(scores(attacked, code))  # (B,)
                 is_flagged = excess > 0
                 best.keep(attacked, torch.where(is_flagged, FLAGGED + excess, distance))
                 yield best, target
@@ -96,13 +98,12 @@ class AdaptiveAttack(LatentAttack):
                 u.data = u.data.clamp(low, high)
             c.search(is_flagged)
 
-    def _excess(self, images: Tensor, code: Code) -> Float[Tensor, " B"]:
+    def _excess(self, scores: Mapping[str, Tensor]) -> Float[Tensor, " B"]:
         """Σ max(0, s / t − 1 + slack): 0 where no score comes near its threshold."""
-        scores = self.scores(images, code)
-        total = torch.zeros_like(images[:, 0, 0, 0])
-        for name, threshold in self.thresholds.items():
-            total = total + (scores[name] / threshold - 1 + self.slack).clamp(min=0)
-        return total
+        return sum(
+            (scores[name] / threshold - 1 + self.slack).clamp(min=0)
+            for name, threshold in self.thresholds.items()
+        )
 
 
 class _Weights:

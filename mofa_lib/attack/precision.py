@@ -2,7 +2,7 @@
 chapter 7.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -21,22 +21,24 @@ def is_faster_in_bfloat16(images: Tensor) -> bool:
     return images.device.type == "cpu" and images.dtype == torch.float32 and has_bfloat16()
 
 
-def in_bfloat16(encode: Callable[[Tensor], Code]) -> Callable[[Tensor], Code]:
-    """The same encoder under autocast: large products in bfloat16, forward and backward.
+def in_bfloat16(function: Callable) -> Callable:
+    """The same encoder, or scores, under autocast: large products in bfloat16, both ways.
 
-    The codes come back in float32, so that a distance between them is computed in it. So do the
+    Codes and scores come back in float32, so that what follows is computed in it. So do the
     gradients of float32 pictures.
     """
 
-    def encode_lowered(images: Tensor) -> Code:
+    def lowered(images: Tensor, *more: Code) -> Code | dict[str, Tensor]:
         with torch.autocast(images.device.type, torch.bfloat16):
-            code = encode(images)
-        return _float32(code)
+            found = function(images, *more)
+        return _float32(found)
 
-    return encode_lowered
+    return lowered
 
 
-def _float32(code: Code) -> Code:
-    if isinstance(code, FaceCode):
-        return FaceCode(**{group: part.float() for group, part in code.parts.items()})
-    return code.float() if isinstance(code, Tensor) else code  # or what only the distance knows
+def _float32(found: Code | Mapping[str, Tensor]) -> Code | dict[str, Tensor]:
+    if isinstance(found, FaceCode):
+        return FaceCode(**{group: part.float() for group, part in found.parts.items()})
+    if isinstance(found, Mapping):
+        return {name: values.float() for name, values in found.items()}
+    return found.float() if isinstance(found, Tensor) else found  # or what only the distance knows
