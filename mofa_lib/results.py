@@ -23,6 +23,10 @@ MAKERS = {
     "scans": "make scans",
 }
 
+# The seed of the people of a run that counts: nothing in the book looks at them before. A run with
+# any other seed develops.
+FROZEN_SEED = 2026
+
 
 def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
     """Numbers as a text for a result file: five significant digits, separated by blanks."""

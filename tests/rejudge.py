@@ -21,6 +21,7 @@ CHAPTERS = {
     "judge": "10_attack_results",
     "detection": "11_detection_results",
     "defence": "12_defence_results",
+    "adaptive": "13_adaptive_attacks",
 }
 
 

@@ -447,3 +447,83 @@ def test_chapter_10_says_what_the_judges_from_outside_said(outside):
     assert f"`faceres` takes at most {max(others)} of these" in prose
     refuses = data["limits"]["dlib"]["picture"]["refused"]
     assert f"it refuses {100 * refuses:.0f} % of right pairs" in prose
+
+
+# The rules about an attacker who knows the defence, on answers that were made up
+
+
+@pytest.fixture(scope="module")
+def knowing():
+    return rejudge.rules("adaptive")
+
+
+def ladder(knowing, **taken) -> dict:
+    """A hundred pairs. By attacker: the shares taken by f, by the judge, and past each score."""
+    calm = packed(np.linspace(0, 1, 200))
+    raw = {}
+    for who, shares in taken.items():
+        pairs = np.arange(100)
+        leaning = [np.where(pairs < share, 0.1, -0.1) for share in shares[:2]]
+        scores = [np.where(pairs < share, 0.5, 2.0) for share in shares[2:]]
+        columns = [packed(x) for x in (*leaning, *scores)]
+        raw[f"{who} {knowing.LEVEL}"] = dict(
+            zip(("f", "judge", *knowing.SCORES), columns, strict=True)
+        )
+    return {"calibration": dict.fromkeys(knowing.SCORES, calm), "raw": raw}
+
+
+def test_joint_evasion_asks_both_judges_and_every_score(knowing):
+    data = ladder(knowing, all=(90, 80, 70, 75, 60))
+    found = [int(hits.sum()) for hits in knowing.stages(data, f"all {knowing.LEVEL}").values()]
+    assert found == [90, 80, 70, 70, 60]
+    assert knowing.evades(data, f"all {knowing.LEVEL}").sum() == 60
+
+
+@pytest.mark.parametrize(
+    "free, word", [(2, "reproduced"), (30, "direction only"), (70, "contradicted")]
+)
+def test_a_detector_that_is_known_holds_while_few_evade_it(knowing, free, word):
+    data = ladder(knowing, blind=(90, 80, 0, 0, 0), all=(90, 80, free, 100, 100))
+    ours, said, points, bound = knowing.of_detector(data, "all")
+    (found,) = points.values()
+    assert said == word and bound == 0.4 and found[0] == free / 100
+
+
+@pytest.mark.parametrize(
+    "two, word", [(10, "reproduced"), (38, "direction only"), (50, "contradicted")]
+)
+def test_two_autoencoders_hold_longer_if_fewer_evade_them(knowing, two, word):
+    data = ladder(knowing, all=(90, 80, 50, 100, 100), two=(90, 90, 100, 100, 100))
+    passed = np.arange(100) < two
+    data["two pass"] = {"two": packed(passed)}
+    ours, said, points, _ = knowing.of_two(data)
+    (found,) = points.values()
+    assert said == word and found[0] == pytest.approx((50 - two) / 100)
+
+
+@pytest.mark.parametrize(
+    "shift, word", [(3, "reproduced"), (1.5, "direction only"), (0, "contradicted")]
+)
+def test_analysis_by_synthesis_is_judged_by_its_auroc(knowing, shift, word):
+    drawn = np.random.default_rng(0).normal(size=(2, 100))
+    gone = {"original": packed(drawn[0]), "blind": packed(drawn[1] + shift)}
+    assert knowing.of_synthesis({"synthesis": {"gone": gone}})[1] == word
+
+
+@pytest.mark.parametrize(
+    "gain, word", [(0.001, "reproduced"), (0.03, "direction only"), (0.2, "contradicted")]
+)
+def test_an_attack_is_converged_if_more_steps_bring_little(knowing, gain, word):
+    left = np.linspace(0.2, 0.4, 50)
+    data = {"converging": {"Adam 50": packed(left + gain), "Adam 200": packed(left)}}
+    assert knowing.of_steps(data)[1] == word
+
+
+def test_of_noise_the_best_attack_counts(knowing):
+    leans = {
+        name: packed(np.where(np.arange(100) < n, 1, -1))
+        for name, n in {"noise, 1 draw": 20, "noise, 10 draws": 80, "reformed": 95}.items()
+    }
+    data = {"changes": {name: {"knows": text} for name, text in leans.items()}}
+    assert knowing.behind_change(data, "noise")[0] == 0.8
+    assert knowing.of_change(data, "noise")[1] == "contradicted"

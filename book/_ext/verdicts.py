@@ -19,9 +19,9 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 import forest
-from mofa_lib.results import load_result, made_with
+from mofa_lib.results import FROZEN_SEED, load_result, made_with
 
-JUDGED = ("attack", "judge", "detection", "defence")  # result files with verdicts
+JUDGED = ("attack", "judge", "detection", "defence", "adaptive")  # result files with verdicts
 BOOK = Path(__file__).parents[1]
 RULE = re.compile(r"^- \*\*([^*]+?)\.?\*\*.*\n?(?:  .*\n?)*", re.MULTILINE)
 
@@ -93,7 +93,9 @@ class Verdicts(_FromResults):
         self.env.note_reread()  # the file, the chapter's rules and its pictures may change
         name = self.arguments[0]
         result = load_result(name)
-        made = f"n = {result['n']} pairs · {made_with(result)}"
+        is_frozen = result["seed"] == FROZEN_SEED or "rules" in result["data"]
+        run = "the frozen run" if is_frozen else "development"
+        made = f"{run}, n = {result['n']} pairs · {made_with(result)}"
         drawn, quantities = [], dict.fromkeys(row["axis"] for row in rows(name))
         for quantity in sorted(quantities, key=bool, reverse=True):  # last, rows without a number
             some = [row for row in rows(name) if row["axis"] == quantity]
