@@ -515,7 +515,8 @@ def test_analysis_by_synthesis_is_judged_by_its_auroc(knowing, shift, word):
 )
 def test_an_attack_is_converged_if_more_steps_bring_little(knowing, gain, word):
     left = np.linspace(0.2, 0.4, 50)
-    data = {"converging": {"Adam 50": packed(left + gain), "Adam 200": packed(left)}}
+    early, late = f"Adam {knowing.PAPER_STEPS}", "Adam 200"
+    data = {"converging": {early: packed(left + gain), late: packed(left)}}
     assert knowing.of_steps(data)[1] == word
 
 
