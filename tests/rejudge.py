@@ -63,9 +63,8 @@ def rejudged(name: str) -> dict:
     data = load_result(name)["data"]
     if "summary" in data:
         data["summary"] = chapter.summarise(data)
-    judged = data["summary"] if name == "defence" else data
     outside = [chapter.CLAIMS_FROM_OUTSIDE, chapter.behind_from_outside] if name == "judge" else []
-    data["verdicts"] = chapter.verdicts(judged, *outside)
+    data["verdicts"] = chapter.verdicts(data, *outside)
     return data
 
 
