@@ -15,7 +15,7 @@ PLAN = (
     {"identity", "linear_autoencoder", "parts", "refinement"},
     {
         "attack", "autoencoder", "defence", "export", "face_data", "likeness", "losses",
-        "metrics", "notebooks", "photographs", "results",
+        "metrics", "notebooks", "null_models", "photographs", "results",
     },
     {"alignment", "judges", "renderer", "studio", "weights"},
     {"face_code", "model_files"},
