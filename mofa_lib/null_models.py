@@ -1,7 +1,7 @@
 """What can stand in the place of a detector's autoencoder and knows nothing of faces.
 
 A detector that works as well with one of these does not work because its autoencoder knows faces.
-Used in chapter 11.
+Used in chapters 11 and 12.
 """
 
 import io
@@ -38,7 +38,9 @@ def jpeg(images: Float[Tensor, "B 3 H W"], quality: int) -> Float[Tensor, "B 3 H
 
 
 def block_means(images: Float[Tensor, "B 3 H W"], side: int) -> Float[Tensor, "B 3 H W"]:
-    """Every square of side × side pixels in its mean colour.
+    """The mean colours of squares of side × side pixels, enlarged again by bicubic interpolation.
+
+    With a side of 4 it is the linear autoencoder of chapter 8 without its components.
 
     Raises:
         ValueError: the pictures are not made of such squares.
@@ -49,7 +51,7 @@ def block_means(images: Float[Tensor, "B 3 H W"], side: int) -> Float[Tensor, "B
             f"Height and width must be multiples of {side}, got {tuple(images.shape[2:])}."
         )
     means = F.avg_pool2d(images, side)  # (B, 3, H / side, W / side)
-    return means.repeat_interleave(side, 2).repeat_interleave(side, 3)
+    return F.interpolate(means, images.shape[2:], mode="bicubic").clamp(0, 1)
 
 
 def blurred(images: Float[Tensor, "B 3 H W"], sigma: float) -> Float[Tensor, "B 3 H W"]:

@@ -395,12 +395,12 @@ def measurements(defence, kept: dict, back: dict, count=40) -> dict:
 def test_the_null_model_costs_no_more(defence):
     """And each rule of the chapter has rows, for both autoencoders where it is about them."""
     linear, table1 = defence.AUTOENCODERS.values()
-    back = {linear: 0.9, "JPEG 20": 0.95, "mean 4×4": 0.8, "noise 0.1": 0.3}
+    back = {linear: 0.9, "JPEG 20": 0.95, "mean over 4 × 4": 0.8, "noise 0.1": 0.3}
     for price, rival, word in (
-        (0.06, "mean 4×4", "reproduced"),
+        (0.06, "mean over 4 × 4", "reproduced"),
         (0.04, "JPEG 20", "contradicted"),
     ):
-        kept = {linear: 0.95, table1: 0.8, "JPEG 20": 1 - price, "mean 4×4": 0.96}
+        kept = {linear: 0.95, table1: 0.8, "JPEG 20": 1 - price, "mean over 4 × 4": 0.96}
         data = measurements(defence, kept, back)
         rows = {row["claim"]: row for row in defence.verdicts(data)}
         row = rows[f"the autoencoder is what makes the reformer work, 8/255 strong, {linear}"]
@@ -435,8 +435,10 @@ def test_null_models_know_nothing_of_faces(defence):
         torch.testing.assert_close(change(even), even, rtol=0, atol=level)
     linear = LinearAutoencoder(latent=1)
     linear.mean.copy_(linear._small(images[:1])[0])
-    torch.testing.assert_close(defence.NULL_MODELS["mean 4×4"](images[:1]), linear(images[:1]))
-    middle = defence.NULL_MODELS["median 3×3"](images)[0, 0, 5, 9]
+    torch.testing.assert_close(
+        defence.NULL_MODELS["mean over 4 × 4"](images[:1]), linear(images[:1])
+    )
+    middle = defence.NULL_MODELS["median of 3 × 3"](images)[0, 0, 5, 9]
     assert middle == images[0, 0, 4:7, 8:11].median()
 
 
