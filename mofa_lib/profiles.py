@@ -62,7 +62,7 @@ _CPU = Profile(
     name="cpu", weights="cpu", size=224, model="face",
     encoder="tiny", classifier="tiny", detector="tiny", autoencoder="linear",
     identities=3000, per_identity=4,
-    batch=16, steps=3_400, rate=5e-4, drawn=112, recognition=0.05,
+    batch=16, steps=14_000, rate=5e-4, drawn=112, recognition=0.05,
     classes=1000, classifier_steps=1_700,
     detector_batch=32, detector_steps=850, detector_rate=1e-3,
     attack_steps=50,

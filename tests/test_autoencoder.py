@@ -272,7 +272,7 @@ def test_the_shipped_weights_explain_faces_that_they_never_saw():
     assert photometric(found, images).mean() < 0.6 * photometric(mean, images).mean()
     assert (
         landmark(found.landmarks, marks, 224).mean()
-        < 0.7 * landmark(mean.landmarks, marks, 224).mean()
+        < 0.5 * landmark(mean.landmarks, marks, 224).mean()
     )
     code = mofa.encode(images).shape
     assert torch.cdist(code, code).fill_diagonal_(9).min() > 0.1
