@@ -61,7 +61,7 @@ def made_with(result: Mapping) -> str:
         f"`{result['command']}`"
     )
     if result.get("commit"):
-        line += f" · frozen in {result['commit'][:7]}"
+        line += f" · commit {result['commit'][:7]}"
     trained_in = profile(result["profile"]).weights
     kinds = {name.rpartition(f"_{trained_in}-")[0] for name in result["weights"]}
     today = {}
