@@ -22,6 +22,7 @@ CHAPTERS = {
     "detection": "11_detection_results",
     "defence": "12_defence_results",
     "adaptive": "13_adaptive_attacks",
+    "claims": "smaller_claims",
 }
 
 

@@ -21,7 +21,8 @@ from sphinx.util.docutils import SphinxDirective
 import forest
 from mofa_lib.results import FROZEN_SEED, load_result, made_with
 
-JUDGED = ("attack", "judge", "detection", "defence", "adaptive")  # result files with verdicts
+# Result files with verdicts.
+JUDGED = ("attack", "judge", "detection", "defence", "adaptive", "claims")
 BOOK = Path(__file__).parents[1]
 RULE = re.compile(r"^- \*\*([^*]+?)\.?\*\*.*\n?(?:  .*\n?)*", re.MULTILINE)
 
@@ -33,13 +34,13 @@ def rows(name: str) -> list[dict]:
 
 @cache
 def rules(name: str) -> dict[str, str]:
-    """The rules below the label rules-NAME of a chapter, by the bold words they begin with."""
-    for path in BOOK.glob("[0-9]*.ipynb"):
+    """The rules below the label rules-NAME of a notebook, by the bold words they begin with."""
+    for path in BOOK.glob("*.ipynb"):
         for cell in json.loads(path.read_text(encoding="utf8"))["cells"]:
             _, label, below = "".join(cell["source"]).partition(f"(rules-{name})=\n")
             if label:
                 return {x[1]: " ".join(x[0][2:].split()) for x in RULE.finditer(below)}
-    raise ValueError(f"No chapter has the label rules-{name}.")
+    raise ValueError(f"No notebook has the label rules-{name}.")
 
 
 def table(row: dict) -> list[str]:
