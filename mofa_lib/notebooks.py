@@ -114,13 +114,16 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") 
     return Markdown(text)
 
 
-def verdict(holds: bool, in_part: bool) -> str:
+def verdict(holds: bool, *, refuted: bool, in_part: bool = False) -> str:
     """The word for a claim that was put to a test. Used in chapters 10 to 12.
 
     Args:
         holds: with its intervals, as the chapter's rule wants it.
-        in_part: at least in the estimate, or in part; it counts only where the claim does not hold.
+        refuted: with its intervals, it does not hold.
+        in_part: in the estimate, or in part; it counts where the intervals decide nothing.
     """
     if holds:
         return "reproduced"
-    return "direction only" if in_part else "contradicted"
+    if refuted:
+        return "contradicted"
+    return "direction only" if in_part else "untestable here"

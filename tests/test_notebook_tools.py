@@ -107,13 +107,15 @@ def test_a_table_may_be_empty():
 
 
 @pytest.mark.parametrize(
-    ("holds", "in_part", "word"),
+    ("holds", "refuted", "in_part", "word"),
     [
-        (True, True, "reproduced"),
-        (True, False, "reproduced"),
-        (False, True, "direction only"),
-        (False, False, "contradicted"),
+        (True, False, True, "reproduced"),
+        (True, False, False, "reproduced"),
+        (False, True, True, "contradicted"),
+        (False, True, False, "contradicted"),
+        (False, False, True, "direction only"),
+        (False, False, False, "untestable here"),
     ],
 )
-def test_a_verdict_says_what_holds(holds, in_part, word):
-    assert verdict(holds, in_part) == word
+def test_a_verdict_says_what_holds(holds, refuted, in_part, word):
+    assert verdict(holds, refuted=refuted, in_part=in_part) == word
