@@ -120,9 +120,13 @@ def rate(hits: Tensor, confidence: float = 0.95) -> tuple[float, float, float]:
 
 
 def mean_interval(
-    values: Float[Tensor, " N"], groups: Tensor | None = None, seed: int = 0, draws: int = 2000
+    values: Float[Tensor, " N"],
+    groups: Tensor | None = None,
+    seed: int = 0,
+    draws: int = 2000,
+    confidence: float = 0.95,
 ) -> tuple[float, float, float]:
-    """Mean with a 95 % bootstrap interval.
+    """Mean with a bootstrap interval.
 
     Values of one group (a person, say) are drawn together.
     """
@@ -140,7 +144,7 @@ def mean_interval(
         return sums.sum(axis) / counts.sum(axis)
 
     drawn = stats.bootstrap(
-        (sums, counts), mean_of_groups, paired=True, vectorized=True,
+        (sums, counts), mean_of_groups, paired=True, vectorized=True, confidence_level=confidence,
         n_resamples=draws, method="percentile", rng=np.random.default_rng(whole("seed", seed, 0)),
     )  # fmt: skip
     low, high = drawn.confidence_interval

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.spatial.transform import Rotation
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -140,6 +141,13 @@ def test_the_bootstrap_covers_the_mean():
         assert low <= mean <= high
         covered.append(low <= 2.0 <= high)
     assert 0.88 <= np.mean(covered) <= 0.99
+
+
+def test_a_surer_interval_is_as_much_wider_as_the_normal_one():
+    values = torch.randn(400, generator=seeded())
+    sure, usual = (mean_interval(values, draws=20_000, confidence=c) for c in (0.99, 0.95))
+    widths = (sure[2] - sure[1]) / (usual[2] - usual[1])
+    assert widths == pytest.approx(stats.norm.ppf(0.995) / stats.norm.ppf(0.975), abs=0.05)
 
 
 def test_pictures_of_one_person_count_together():

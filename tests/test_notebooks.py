@@ -259,7 +259,7 @@ def test_is_stripped(path):
     assert not [
         cell.source for cell in code_cells(notebook) if cell.outputs and cell not in checked
     ]
-    assert path.stat().st_size <= 110 * 1024
+    assert path.stat().st_size <= 112 * 1024
     assert "widgets" not in notebook.metadata
 
 
