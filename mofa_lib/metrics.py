@@ -175,6 +175,32 @@ def auroc_interval(
     return _auroc(*samples), float(low), float(high)
 
 
+def auroc_of_pairs(
+    clean: Float[Tensor, " N"], attacked: Float[Tensor, " N"], seed: int = 0, draws: int = 2000
+) -> tuple[float, float, float]:
+    """AUROC of scores of pictures and their attacked twins, with a 95 % bootstrap interval.
+
+    No picture is compared with its own twin, and pairs are drawn whole.
+
+    Raises:
+        ValueError: there are fewer than two pairs, or the lengths differ.
+    """
+    benign, hit = _array(clean), _array(attacked)
+    count = len(benign)
+    if count != len(hit) or count < 2:
+        raise ValueError(f"At least two pairs, as many of each: got {count} and {len(hit)} scores.")
+    wins = (hit[:, None] > benign) + 0.5 * (hit[:, None] == benign)  # (N, N)
+    np.fill_diagonal(wins, 0)
+    rng = np.random.default_rng(whole("seed", seed, 0))
+    drawn = rng.multinomial(count, np.full(count, 1 / count), draws)
+    weights = np.vstack([np.ones(count), drawn])  # how often each pair counts
+    better = ((weights @ wins) * weights).sum(1)
+    compared = weights.sum(1) ** 2 - (weights**2).sum(1)
+    estimate, *others = better[compared > 0] / compared[compared > 0]
+    low, high = np.quantile(others, [0.025, 0.975])
+    return float(estimate), float(low), float(high)
+
+
 def _array(values) -> np.ndarray:
     array = torch.as_tensor(values).detach().double().cpu().numpy()
     if not array.size:

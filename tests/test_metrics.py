@@ -12,6 +12,7 @@ from mofa_lib.mesh import vertex_normals
 from mofa_lib.metrics import (
     auroc,
     auroc_interval,
+    auroc_of_pairs,
     geometric_error,
     landmark_error,
     light_error,
@@ -169,6 +170,20 @@ def test_groups_of_unequal_size_are_weighted_by_their_values():
     values, people = torch.tensor([1.0, 1.0, 1.0, 5.0]), torch.tensor([7, 7, 7, 2])
     mean, low, high = mean_interval(values, people)
     assert (mean, low, high) == (2.0, 1.0, 5.0)
+
+
+def test_no_picture_is_compared_with_its_own_twin():
+    clean, attacked = torch.tensor([0.0, 1, 2]), torch.tensor([-5.0, 1.5, 2])
+    wins = [
+        (hit > x) + 0.5 * (hit == x)
+        for i, hit in enumerate(attacked.tolist())
+        for j, x in enumerate(clean.tolist())
+        if i != j
+    ]
+    estimate, low, high = auroc_of_pairs(clean, attacked)
+    assert estimate == pytest.approx(np.mean(wins)) and low <= estimate <= high
+    with pytest.raises(ValueError, match="At least two pairs"):
+        auroc_of_pairs(clean, attacked[:2])
 
 
 def test_auroc_is_the_share_of_ordered_pairs():
