@@ -1,4 +1,4 @@
-"""The numbers behind a verdict, as a row of a result file keeps them. Used in chapters 10 to 12.
+"""The numbers behind a verdict, as a row of a result file keeps them. Used in chapters 10 to 13.
 
 The row's other fields say in words what the paper claims, what was found, and the verdict; how many
 pairs stand behind the numbers, and what made them, the file says. The page of verdicts draws it.

@@ -115,7 +115,7 @@ def table(heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") 
 
 
 def verdict(holds: bool, *, refuted: bool, in_part: bool = False) -> str:
-    """The word for a claim that was put to a test. Used in chapters 10 to 12.
+    """The word for a claim that was put to a test. Used in chapters 10 to 13.
 
     Args:
         holds: with its intervals, as the chapter's rule wants it.

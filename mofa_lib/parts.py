@@ -1,6 +1,6 @@
 """An experiment on many pictures in parts, each kept as soon as it is there, here or by workers.
 
-Used in chapters 10 to 12.
+Used in chapters 10 to 13.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """One function, many arguments: done here, one after the other, or by workers, also of a cluster.
 
 Workers are asked through an executor: one of `concurrent.futures`, Dask's `client.get_executor()`,
-or submitit's for Slurm. Used in chapters 10 to 12.
+or submitit's for Slurm. Used in chapters 10 to 13.
 """
 
 import hashlib

@@ -162,7 +162,8 @@ def test_marks_lie_where_the_numbers_are(plots):
         assert shown == [point["name"] for point in row["points"]]
 
     words = Counter(row["verdict"] for row in rows)
-    assert f"{words.total()} verdicts:" in page.text
+    claims = sum(len(verdicts.rules(name)) for name in verdicts.JUDGED)
+    assert f"{words.total()} verdicts on {claims} claims:" in page.text
     for name in verdicts.JUDGED:
         result = load_result(name)
         for row in verdicts.rows(name):

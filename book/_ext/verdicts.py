@@ -123,9 +123,11 @@ class VerdictCount(_FromResults):
 
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
-        words = Counter(row["verdict"] for name in JUDGED for row in rows(name))
+        found = [(name, row) for name in JUDGED for row in rows(name)]
+        claims = {(name, row["rule"]) for name, row in found}
+        words = Counter(row["verdict"] for _, row in found)
         counted = ", ".join(f"{n} *{word}*" for word, n in words.most_common())
-        return self.parsed(f"{words.total()} verdicts: {counted}.")
+        return self.parsed(f"{len(found)} verdicts on {len(claims)} claims: {counted}.")
 
 
 def _raw(html: str) -> nodes.raw:
