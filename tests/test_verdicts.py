@@ -776,3 +776,96 @@ def test_of_noise_the_best_attack_counts(knowing):
     data = {"changes": {name: {"knows": text} for name, text in leans.items()}}
     assert knowing.behind_change(data, "noise")[0] == 0.8
     assert knowing.of_change(data, "noise")[1] == "contradicted"
+
+
+# The rules of the smaller claims, on numbers that were made up
+
+
+@pytest.fixture(scope="module")
+def claims():
+    return rejudge.rules("claims")
+
+
+def raw(**kinds) -> dict:
+    """Fifty pairs whose numbers lie closely around the given means, by kind and name."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 50)
+    raw = {
+        what.replace("_", " "): {str(key): packed(mean + noise) for key, mean in rows.items()}
+        for what, rows in kinds.items()
+    }
+    return {"raw": raw}
+
+
+@pytest.mark.parametrize(
+    "shares, word",
+    [((0.9, 0.7, 0.5, 0.4), R), ((0.9, 0.7, 0.75, 0.4), C), ((0.9, 0.7, 0.7, 0.4), U)],
+)
+def test_a_larger_cap_has_to_help_at_each_step(claims, shares, word):
+    rows = dict(zip(claims.CAPS, shares, strict=True))
+    data = raw(cap=rows)
+    data["raw"]["cap, saved"] = data["raw"]["cap"]
+    ours, found, falls, _ = claims.caps(data)
+    assert found == word and "90 %" in ours and len(falls) == len(rows) - 1
+
+
+@pytest.mark.parametrize(
+    "magnitudes, left, word",
+    [
+        ((2, 2, 1.9, 1.2, 0.5), (0.2, 0.2, 0.2, 0.22, 0.5), R),  # the fourth saves and costs little
+        ((2, 2, 1.9, 1.8, 0.5), (0.2, 0.2, 0.2, 0.21, 0.5), C),  # one saves too little, one costs
+    ],
+)
+def test_a_regulariser_has_to_save_more_than_it_costs(claims, magnitudes, left, word):
+    sizes, rest = (dict(zip(claims.PENALTIES, x, strict=True)) for x in (magnitudes, left))
+    assert claims.regulariser(raw(magnitude=sizes, penalty=rest))[1] == word
+
+
+@pytest.mark.parametrize("outside, word", [(0.6, R), (0.82, D), (0.95, C)])
+def test_the_region_is_what_works_alone(claims, outside, word):
+    found = claims.everywhere(raw(region={"whole": 0.1, "face": 0.3, "outside": outside}))
+    assert found[1] == word
+    assert found[2]["outside alone"][0] == pytest.approx((1 - outside) / 0.9, abs=0.01)
+
+
+@pytest.mark.parametrize("way, word", [(0.2, R), (0.8, D), (2.0, C)])
+def test_a_head_that_stands_still(claims, way, word):
+    assert claims.still(raw(head={"0.1": way / 2, "0.2": way, "target": 5.0}))[1] == word
+
+
+@pytest.mark.parametrize(
+    "at_3, at_5, by_signs, word",
+    [(10, 45, 0, R), (10, 45, 30, C), (40, 45, 0, C), (10, 15, 0, C), (20, 27, 0, D)],
+)
+def test_a_decision_counts_where_random_signs_do_not_change_it(claims, at_3, at_5, by_signs, word):
+    def similar(changed: int) -> str:
+        return packed(np.where(np.arange(50) < changed, 0.1, 0.9))
+
+    hits = {1: 0, 2: 0, 3: at_3, 4: at_5, 5: at_5}
+    rows = {
+        "literal": {str(k): similar(n) for k, n in hits.items()},
+        "signs": {str(k): similar(by_signs if k == 5 else 0) for k in hits},
+    }
+    data = {"raw": rows, "thresholds": {"CNN": {"1 %": 0.5}}}
+    assert claims.decides(data)[1] == word
+
+
+@pytest.mark.parametrize("apart, word", [(3.0, R), (0.0, C)])
+def test_codes_that_know_who_it_is(claims, apart, word):
+    same, strangers = np.random.default_rng(0).normal(size=(2, 80)) + [[apart], [0]]
+    rows = {"similar codes": {"same": packed(same), "strangers": packed(strangers)}}
+    ours, found, points, _ = claims.know({"raw": rows})
+    assert found == word
+    (middle, low, high) = points["shape and appearance"]
+    wins = (same[:, None] > strangers).mean()
+    assert middle == pytest.approx(wins, abs=1e-4) and low <= middle <= high
+
+
+@pytest.mark.parametrize("share, word", [(0.3, R), (0.9, C)])
+def test_a_face_drawn_close(claims, share, word):
+    assert claims.draws_close(raw(colour={"MoFA": share, "mean face": 1.0}))[1] == word
+
+
+def test_a_threshold_errs_on_both_sides(claims):
+    """Of two couples: one right pair refused, one stranger taken in."""
+    rows = {"same": torch.tensor([0.1, 0.9, 0.9, 0.9]), "strangers": torch.tensor([0, 0, 0.6, 0])}
+    assert claims.wrong(rows, 0.5).tolist() == [0.25, 0.25]
