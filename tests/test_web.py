@@ -20,7 +20,7 @@ from PIL import Image
 
 from mofa_lib import load_detector, load_pretrained
 from mofa_lib.artifacts import save_json
-from mofa_lib.attack import CodeDistance, LatentAttack, quantize
+from mofa_lib.attack import AdaptiveAttack, CodeDistance, LatentAttack, quantize
 from mofa_lib.processes import alone
 from mofa_lib.studio.recipe import sources
 from mofa_lib.web import verify_run
@@ -55,6 +55,11 @@ def graphs(folder):
 @pytest.fixture(scope="module")
 def mofa():
     return load_pretrained("cpu").cpu()
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector("cpu").cpu()
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +155,74 @@ def test_a_clip_inside_the_graph_freezes(graphs, mofa, faces, weights):
     assert found["next_moment1"].any() and found["next_u"].abs().max() <= 1
 
 
+SCORES = ("l1", "l2", "linf", "js", "cosine")
+NEVER = 1e6  # a threshold that no score reaches
+
+
+@pytest.mark.parametrize("which", [*SCORES, "all"])
+def test_the_derivative_through_the_detector_is_autograd_s(
+    graphs, mofa, detector, faces, weights, which
+):
+    """Of each score alone, and of all beside Δ; the limits are where every score is too high."""
+    distance, target = CodeDistance(mofa.model), mofa.encode(faces[5:6])
+    near = which == "all"
+    image, c = faces[:1].clamp(0.1, 0.9), 0.3
+    u = torch.rand(image.shape, generator=torch.Generator().manual_seed(7)) - 0.5
+    u.requires_grad_()
+    attacked = image + BOUND * u
+    code = mofa.encode(attacked)
+    scores = detector.scores(attacked, code)
+    limits = {
+        name: 0.8 * float(score.detach()) if which in (name, "all") else NEVER
+        for name, score in scores.items()
+    }
+    excess = sum((scores[name] / limits[name] - 0.98).clamp(min=0) for name in SCORES)
+    loss = c * excess + near * distance(code, target)
+    (gradient,) = torch.autograd.grad(loss.sum(), u)
+
+    terms = [near * weight for weight in weights]
+    inputs = beginning(image, target.to_vector().detach(), terms) | {"u": u.detach()}
+    known = {"c": [c], "thresholds": [limits[name] for name in SCORES]}
+    found = run(graphs["knowing"], **inputs, **known)
+    values = torch.cat([scores[name] for name in SCORES]).detach()
+    torch.testing.assert_close(found["scores"], values, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(found["excess"], excess.detach(), atol=1e-3, rtol=1e-3)
+    moment = found["next_moment1"].flatten()
+    assert torch.cosine_similarity(moment, gradient.flatten(), dim=0) > 0.999
+    assert 10 * moment.norm() == pytest.approx(float(gradient.norm()), rel=0.01)
+
+
+def test_a_knowing_run_ends_where_the_library_ends(graphs, mofa, detector, faces, weights, about):
+    target = mofa.encode(faces[7:8])
+    image, steps, c, bound = faces[1:2], 12, 0.3, 8 / 255
+    limits = about["thresholds"]
+    attack = AdaptiveAttack(
+        mofa.encode, CodeDistance(mofa.model), detector.scores, limits, bound, steps,
+        weight=c, searches=1, precision="float32",
+    )  # fmt: skip
+    attacked = attack(image, target)
+    inputs = beginning(image, target.to_vector(), weights, bound)
+    inputs |= {"c": [c], "thresholds": [limits[name] for name in SCORES]}
+    course = []
+    for _ in range(steps + 1):
+        found, inputs = step(graphs["knowing"], inputs)
+        course.append((float(found["excess"]), float(found["terms"].sum())))
+    assert min(course)[1] == pytest.approx(float(attacked.distance), rel=0.02)
+
+
+def test_a_detector_that_never_calls_leaves_the_attack_as_it_is(graphs, mofa, faces, weights):
+    inputs = beginning(faces[:1], mofa.encode(faces[5:6]).to_vector().detach(), weights)
+    blind = run(graphs["attack"], **inputs)
+    knowing = run(graphs["knowing"], **inputs, c=[1.0], thresholds=[NEVER] * 5)
+    assert not knowing["excess"].any()
+    for name, value in blind.items():
+        torch.testing.assert_close(knowing[name], value, atol=1e-6, rtol=1e-5)
+
+
+def test_the_knowing_graph_has_no_weights_of_its_own(about):
+    assert about["files"]["knowing.onnx"] < 0.1 * about["files"]["attack.onnx"]
+
+
 @torch.no_grad()
 def test_heads_are_those_of_the_renderer(graphs, mofa, faces):
     code = mofa.encode(faces[:1])
@@ -166,8 +239,7 @@ def test_heads_are_those_of_the_renderer(graphs, mofa, faces):
 
 
 @torch.no_grad()
-def test_reformed_pictures_and_scores_are_the_detector_s(graphs, mofa, faces):
-    detector = load_detector("cpu").cpu()
+def test_reformed_pictures_and_scores_are_the_detector_s(graphs, mofa, detector, faces):
     drawn = run(graphs["reform"], image=faces[:1])["drawn"]
     torch.testing.assert_close(drawn, detector.reconstruct(faces[:1]), atol=1e-4, rtol=1e-4)
     before, after = (mofa.encode(picture).to_vector() for picture in (faces[:1], drawn))
@@ -210,8 +282,10 @@ def saved(tmp_path, about, mofa, faces):
     return path, run
 
 
-def test_runs_of_the_lab_are_verified(saved):
+@pytest.mark.parametrize("knowledge", [{}, {"knows_detector": True, "c": 0.1}])  # {}: an older run
+def test_runs_of_the_lab_are_verified(saved, knowledge):
     path, run = saved
+    save_json(path, run | knowledge)
     found = verify_run(path)
     assert found["distance"] == pytest.approx(found["claimed"], rel=1e-4)
     assert found["distance"] < found["clean_distance"] and 0 < found["linf"] <= 4.5

@@ -13,6 +13,7 @@ from mofa_lib.face_code import FaceCode
 from mofa_lib.inputs import whole
 
 FLAGGED = 1e6  # no distance is as large: whatever passes is better than whatever is flagged
+SLACK = 0.02  # share of a threshold that stays free, for the rounding to 8 bits
 WIDER = 10.0  # factor between two values of c while one side of the search is open
 
 
@@ -51,7 +52,7 @@ class AdaptiveAttack(LatentAttack):
         *,
         weight: float = 0.1,
         searches: int = 4,
-        slack: float = 0.02,
+        slack: float = SLACK,
         batch: int = 50,
         precision: str = "auto",
     ):

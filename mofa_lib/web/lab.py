@@ -30,7 +30,8 @@ from mofa_lib.faces import in_batches
 from mofa_lib.identity import verification_pairs
 from mofa_lib.metrics import linf
 from mofa_lib.profiles import Profile, profile
-from mofa_lib.web.graphs import graphs, group_places
+from mofa_lib.web.graphs import graphs
+from mofa_lib.web.steps import group_places
 from mofa_lib.weights import load_weights
 
 FORMAT = "mofa-lab-run-1"
@@ -44,6 +45,7 @@ FALSE_ACCEPTS = 0.01  # of the verification
 EPSILON = 8 / 255
 STEPS = 50
 RATE = 0.1
+C = 0.1  # of an attacker who knows the detector
 
 # What reading and decoding raise where a file is no run.
 NOT_A_RUN = (
@@ -85,6 +87,7 @@ def export_lab(folder: str | Path, name: str = "cpu") -> None:
         "steps": STEPS,
         "rate": RATE,
         "epsilon": EPSILON,
+        "c": C,
         "vertices": len(mofa.model.mean_shape),
         "triangles": len(mofa.model.faces),
         **_thresholds(mofa, detector),
