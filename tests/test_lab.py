@@ -248,6 +248,40 @@ def test_the_detector_is_loaded_when_it_is_wanted(lab):
     assert set(json.loads(lab.saved("json"))["scores"]) == {"l1", "l2", "linf", "js", "cosine"}
 
 
+def test_who_knows_the_detector_is_not_seen_by_it(lab):
+    limits = json.loads((DATA / "lab.json").read_text())["thresholds"]
+    runs, steps = {}, 15
+    lab.set_up(7, steps)
+    for who, knows in [("blind", False), ("knows", True), ("blind again", False)]:
+        lab.page.set_checked("#lab-knows", knows)
+        lab.attack()
+        runs[who] = json.loads(lab.saved("json"))
+        assert runs[who]["knows_detector"] == knows
+        assert (runs[who]["c"] is not None) == knows
+        calls = {name: score > limits[name] for name, score in runs[who]["scores"].items()}
+        assert any(calls.values()) != knows
+        shown = lab.page.locator("#lab-alarm-curve").get_attribute("aria-label")
+        assert (float(re.search(r"(\d+\.\d+) in the end", shown)[1]) > 1.1) != knows
+        highest = lab.page.locator("#lab-course tbody td:last-child").all_text_contents()
+        known = [cell != "–" for cell in highest]
+        assert known == [knows or step % 5 == 0 for step in range(steps + 1)]
+    assert runs["knows"]["best"]["distance"] < 0.8 * runs["knows"]["course"][0]
+    assert runs["blind"]["course"] == runs["blind again"]["course"] != runs["knows"]["course"]
+
+
+def test_c_is_a_slider(lab):
+    lab.set_up(7, steps=2)
+    lab.page.wait_for_selector("#lab-c")
+    slider = lab.page.locator("#lab-c")
+    assert slider.get_attribute("aria-valuetext") == lab.text("c-words") == "0.1"
+    slider.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == lab.text("c-words") == "0.32"
+    lab.attack()
+    assert json.loads(lab.saved("json"))["c"] == 0.32
+    lab.page.uncheck("#lab-knows")
+    assert slider.is_hidden()
+
+
 def test_defences_change_what_the_encoder_reads(lab):
     lab.set_up(6, steps=5)
     lab.attack()
@@ -428,6 +462,18 @@ def test_a_detector_that_is_missing_leaves_the_rest(fresh):
     assert not fresh.page.is_checked("#lab-detector")
     fresh.page.click("#lab-again")
     fresh.page.wait_for_selector("#lab-scores")
+
+
+def test_an_attacker_who_cannot_learn_the_detector_does_not_know_it(fresh):
+    fresh.page.route("**/knowing.onnx", lambda route: route.fulfill(status=404), times=1)
+    fresh.open().load().page.click("#lab-knows")
+    assert "knowing.onnx is missing" in fresh.fault()
+    assert not fresh.page.is_checked("#lab-knows")
+    fresh.page.click("#lab-again")
+    fresh.page.wait_for_selector("#lab-c")
+    fresh.page.fill("[name=steps]", "2")
+    fresh.attack()
+    assert "Done after 2 steps" in fresh.text("status")
 
 
 def test_a_crash_of_the_worker(fresh):

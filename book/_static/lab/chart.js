@@ -1,8 +1,7 @@
-/* The loss curve, as a picture of stacked groups and as a table, and bars with a mark. */
+/* The curves of loss and scores as pictures, their course as a table, and bars with a mark. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = { top: 12, right: 12, bottom: 36, left: 52 };
-const HEIGHT = 220;
 
 function element(name, attributes, text) {
   const node = document.createElementNS(SVG, name);
@@ -18,19 +17,22 @@ function tick(most) {
   return power * (lead > 5 ? 2 : lead > 2 ? 1 : 0.5);
 }
 
-export class LossCurve {
+/** Something of an attack, drawn over its steps. */
+class Curve {
   #svg;
-  #groups;
+  #height;
+  #title;
   #iterates = [];
   #steps = 1;
 
-  constructor(svg, groups) {
+  constructor(svg, height, title) {
     this.#svg = svg;
-    this.#groups = groups;
+    this.#height = height;
+    this.#title = title;
     new ResizeObserver(() => this.#draw()).observe(svg);
   }
 
-  /** @param iterates each with its terms and its distance. @param steps how many there will be. */
+  /** @param iterates each with its terms, its distance, and its scores if they are known. @param steps how many there will be. */
   show(iterates, steps) {
     this.#iterates = iterates;
     this.#steps = Math.max(1, steps);
@@ -41,9 +43,9 @@ export class LossCurve {
     const width = this.#svg.clientWidth;
     if (!width) return;
     const iterates = this.#iterates;
-    const most = Math.max(1e-6, ...iterates.map(({ distance }) => distance));
+    const most = this.most(iterates);
     const right = width - MARGIN.right;
-    const bottom = HEIGHT - MARGIN.bottom;
+    const bottom = this.#height - MARGIN.bottom;
     const x = (step) => MARGIN.left + ((right - MARGIN.left) * step) / this.#steps;
     const y = (value) => bottom - ((bottom - MARGIN.top) * value) / (1.05 * most);
     const nodes = [];
@@ -57,10 +59,43 @@ export class LossCurve {
     for (const step of new Set([0, Math.round(this.#steps / 2), this.#steps])) {
       nodes.push(element("text", { x: x(step), y: bottom + 16, "text-anchor": "middle" }, step));
     }
-    nodes.push(element("text", { x: (MARGIN.left + right) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "step"));
+    nodes.push(element("text", { x: (MARGIN.left + right) / 2, y: this.#height - 4, "text-anchor": "middle" }, "step"));
     const turned = `rotate(-90) translate(${-(MARGIN.top + bottom) / 2} 12)`;
-    nodes.push(element("text", { transform: turned, "text-anchor": "middle" }, "Δ to the target"));
+    nodes.push(element("text", { transform: turned, "text-anchor": "middle" }, this.#title));
+    nodes.push(...this.marks(iterates, x, y, right));
 
+    this.#svg.setAttribute("viewBox", `0 0 ${width} ${this.#height}`);
+    this.#svg.setAttribute("height", this.#height);
+    this.#svg.setAttribute("aria-label", this.inWords(iterates, this.#steps));
+    this.#svg.replaceChildren(...nodes);
+  }
+}
+
+/** A line through points, with a dot at the last one. */
+function line(points) {
+  const nodes = [element("polyline", { class: "lab-line", points: points.join(" ") })];
+  if (points.length) {
+    const [cx, cy] = points.at(-1);
+    nodes.push(element("circle", { class: "lab-dot", cx, cy, r: 3.5 }));
+  }
+  return nodes;
+}
+
+/** Δ, as stacked groups. */
+export class LossCurve extends Curve {
+  #groups;
+
+  constructor(svg, groups) {
+    super(svg, 220, "Δ to the target");
+    this.#groups = groups;
+  }
+
+  most(iterates) {
+    return Math.max(1e-6, ...iterates.map(({ distance }) => distance));
+  }
+
+  marks(iterates, x, y) {
+    const nodes = [];
     const floor = iterates.map(() => 0);
     this.#groups.forEach(({ name }, group) => {
       const lower = iterates.map((_, i) => `${x(i)},${y(floor[i])}`).reverse();
@@ -68,33 +103,63 @@ export class LossCurve {
       const upper = iterates.map((_, i) => `${x(i)},${y(floor[i])}`);
       nodes.push(element("polygon", { class: "lab-area", "data-group": name, points: [...upper, ...lower].join(" ") }));
     });
-    const line = iterates.map(({ distance }, i) => `${x(i)},${y(distance)}`).join(" ");
-    nodes.push(element("polyline", { class: "lab-line", points: line }));
-    if (iterates.length) {
-      const last = iterates.length - 1;
-      nodes.push(element("circle", { class: "lab-dot", cx: x(last), cy: y(iterates[last].distance), r: 3.5 }));
-    }
-
-    this.#svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    this.#svg.setAttribute("height", HEIGHT);
-    this.#svg.setAttribute("aria-label", this.#inWords());
-    this.#svg.replaceChildren(...nodes);
+    return [...nodes, ...line(iterates.map(({ distance }, i) => [x(i), y(distance)]))];
   }
 
-  #inWords() {
-    const iterates = this.#iterates;
+  inWords(iterates, steps) {
     if (iterates.length < 2) return "The course of Δ: empty until an attack runs.";
     const first = iterates[0].distance.toFixed(3);
     const lowest = Math.min(...iterates.map(({ distance }) => distance)).toFixed(3);
-    return `The course of Δ over ${iterates.length - 1} of ${this.#steps} steps: from ${first} down to ${lowest}.`;
+    return `The course of Δ over ${iterates.length - 1} of ${steps} steps: from ${first} down to ${lowest}.`;
   }
 }
 
-/** The same course as rows of a table. */
-export function courseRows(iterates) {
-  return iterates.map(({ step, distance, terms }) => {
+/** The highest of the detector's scores, as a multiple of its threshold, in the steps where they are known. */
+export class AlarmCurve extends Curve {
+  #thresholds;
+
+  constructor(svg, thresholds) {
+    super(svg, 150, "highest score");
+    this.#thresholds = thresholds;
+  }
+
+  most(iterates) {
+    return Math.max(1.2, ...this.#courseOf(iterates).map(([, times]) => times));
+  }
+
+  marks(iterates, x, y, right) {
+    return [
+      element("line", { class: "lab-limit", x1: MARGIN.left, x2: right, y1: y(1), y2: y(1) }),
+      ...line(this.#courseOf(iterates).map(([step, times]) => [x(step), y(times)])),
+      element("text", { class: "lab-on-line", x: right, y: y(1) - 5, "text-anchor": "end" }, "threshold"),
+    ];
+  }
+
+  inWords(iterates) {
+    const course = this.#courseOf(iterates).map(([, times]) => times);
+    if (course.length < 2) return "The course of the detector's highest score: empty until an attack runs.";
+    const [first, last, most] = [course[0], course.at(-1), Math.max(...course)].map((times) => times.toFixed(2));
+    return `The detector's highest score, as a multiple of its threshold: ${first} at first, ${last} in the end, at most ${most}.`;
+  }
+
+  #courseOf(iterates) {
+    return iterates
+      .filter(({ scores }) => scores)
+      .map(({ step, scores }) => [step, highest(scores, this.#thresholds)]);
+  }
+}
+
+/** The largest multiple of its threshold among scores by name. */
+function highest(scores, thresholds) {
+  return Math.max(...Object.entries(thresholds).map(([name, threshold]) => scores[name] / threshold));
+}
+
+/** The same courses as rows of a table. */
+export function courseRows(iterates, thresholds) {
+  return iterates.map(({ step, distance, terms, scores }) => {
     const row = document.createElement("tr");
-    row.append(...[step, distance.toFixed(4), ...terms.map((term) => term.toFixed(4))].map((text) => cell(text)));
+    const alarm = scores ? `${highest(scores, thresholds).toFixed(2)} ×` : "–";
+    row.append(...[step, distance.toFixed(4), ...terms.map((term) => term.toFixed(4)), alarm].map((text) => cell(text)));
     return row;
   });
 }

@@ -21,7 +21,9 @@ export class Controls {
       form.querySelector("#lab-weights").append(label);
     }
     form.elements.epsilon.addEventListener("input", () => this.#sayEpsilon());
+    form.elements.c.addEventListener("input", () => this.#sayC());
     this.set({ epsilon: info.epsilon, rate: info.rate, clipInside: false });
+    this.c = info.c;
   }
 
   /** Adds a face to choose. */
@@ -49,7 +51,7 @@ export class Controls {
 
   /** The attack as the form has it; null if a field is out of range, and then the browser says which. */
   get settings() {
-    const { epsilon, steps, rate, clipInside } = this.#form.elements;
+    const { epsilon, steps, rate, clipInside, knows } = this.#form.elements;
     const fields = this.#groups.map(({ name }) => this.#form.elements[`weight-${name}`]);
     const weighed = this.weights.some((weight) => weight > 0);
     fields[0].setCustomValidity(weighed ? "" : "One weight at least must be more than 0.");
@@ -62,12 +64,25 @@ export class Controls {
       rate: rate.valueAsNumber,
       clipInside: clipInside.checked,
       weights: this.weights,
+      c: knows.checked ? this.c : null,
     };
   }
 
-  /** Sets an attack up, with the paper's weights and as many steps as the book's. */
-  set({ epsilon, rate, clipInside }) {
+  /** The weight of the detector's scores for an attacker who knows them. The slider has its logarithm. */
+  get c() {
+    return Number((10 ** this.#form.elements.c.valueAsNumber).toPrecision(2));
+  }
+
+  set c(c) {
+    this.#form.elements.c.value = Math.log10(c);
+    this.#sayC();
+  }
+
+  /** Sets an attack up, with the paper's weights and as many steps as the book's. Without c it knows no detector. */
+  set({ epsilon, rate, clipInside, c = null }) {
     const fields = this.#form.elements;
+    fields.knows.checked = c !== null;
+    if (c !== null) this.c = c;
     fields.epsilon.value = epsilon;
     fields.rate.value = rate;
     fields.clipInside.checked = clipInside;
@@ -83,6 +98,11 @@ export class Controls {
 
   #gallery(role) {
     return this.#form.querySelector(`[data-role="${role}"] > div`);
+  }
+
+  #sayC() {
+    this.#form.querySelector("#lab-c-words").textContent = this.c;
+    this.#form.elements.c.setAttribute("aria-valuetext", this.c);
   }
 
   #sayEpsilon() {

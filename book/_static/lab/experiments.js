@@ -1,4 +1,4 @@
-/* Six short experiments that follow the chapters: a question, what sets the lab up for it, and what to see. */
+/* Seven short experiments that follow the chapters: a question, what sets the lab up for it, and what to see. */
 
 const EXPERIMENTS = [
   {
@@ -79,6 +79,19 @@ const EXPERIMENTS = [
       "defence also changes pictures that nobody attacked. And this attacker did not know of it: one who does " +
       "attacks through it.",
     settings: { epsilon: 0.05, rate: 0.1, clipInside: false, detector: true },
+  },
+  {
+    title: "What does it cost to know the detector?",
+    chapter: ["13_adaptive_attacks.html", "chapter 13"],
+    question:
+      "This attacker differentiates through the detector as well. Start, and watch Δ and the highest score at " +
+      "once. Then untick “The attacker knows the detector” and attack again with the same ε: which of the two " +
+      "raises the alarm, and which comes nearer to the target? Last, tick it again and move c to either end.",
+    see:
+      "The blind attack comes nearer, and is seen. The other one turns back at the threshold, and Δ falls all the " +
+      "same: most of what the attack needs, the detector does not mind. With the smallest c every step raises the " +
+      "alarm, and what is kept is the original. With the largest the attacker minds little else, and Δ stays high.",
+    settings: { epsilon: 0.03, rate: 0.1, clipInside: false, detector: true, c: 0.1 },
   },
 ];
 

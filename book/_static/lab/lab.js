@@ -1,6 +1,6 @@
 /* The lab: loads what it needs when the reader asks for it, and leads from the controls to the attack to the views. */
 
-import { iterates, judge, recovery, sum } from "./attack.js";
+import { better, iterates, judge, recovery, sum } from "./attack.js";
 import { Controls } from "./controls.js";
 import { Cropper, readPhoto } from "./crop.js";
 import { download, downloadBlob, downloadJson, megabytes } from "./download.js";
@@ -14,9 +14,11 @@ import { Views } from "./views.js";
 const DATA = new URL("./data/", import.meta.url);
 const VENDOR = new URL("../vendor/", import.meta.url);
 const WASM = "onnxruntime/ort-wasm-simd-threaded.wasm";
-// The graphs that every experiment needs. The detector's autoencoder, by far the largest, waits until it is asked for.
+// The graphs that every experiment needs. Two wait until they are asked for: the detector's autoencoder, by far the
+// largest, and the step of an attacker who knows the detector, which reads its weights in the files of the others.
 const GRAPHS = ["attack", "face", "scores"];
 const DETECTOR_GRAPH = "reform";
+const KNOWING_GRAPH = "knowing";
 const ASK_EVERY = 5; // steps
 const OWN = "own";
 
@@ -30,7 +32,7 @@ let controls;
 let cropper;
 let views;
 let heads = null; // where the browser draws no 3D it stays so
-let reforming = null; // the promise of the detector's autoencoder, once it was asked for
+let later = new Map(); // the promises of the graphs that were asked for later, by name
 let detecting = false;
 let running = false;
 let stopped = false;
@@ -40,7 +42,7 @@ let ownFace;
  * What the views show.
  * original, target: { value, picture, code, title }; the original has the detector's scores as well.
  * before: the original, judged. iterates: those of the last attack, of so many steps with such settings.
- * best: the nearest of them to the target. saved: the same as a file keeps it, judged.
+ * best: the one of them that the attacker keeps. saved: the same as a file keeps it, judged.
  * now: what the encoder reads, judged, with a title, similarity, recovered and scores.
  */
 const state = { iterates: [], steps: 1, factor: 10 };
@@ -105,7 +107,7 @@ async function openGraph(graph, add) {
 async function startEngine(add) {
   engine?.close();
   engine = new Engine((fault) => showFault(fault, restart));
-  reforming = null;
+  later = new Map();
   await engine.start(await download(new URL(WASM, VENDOR), runtime[WASM], add));
   for (const graph of GRAPHS) await openGraph(graph, add);
 }
@@ -142,19 +144,27 @@ function restart() {
   inTurn(async () => {
     say("Starting the worker again.");
     await withProgress(engineSize(), startEngine);
-    if (detecting) await needReforming();
+    if (detecting) await need(DETECTOR_GRAPH);
     await look();
     say("The worker runs again.");
   });
 }
 
-/** Loads the detector's autoencoder, once. */
-function needReforming() {
-  reforming ??= withProgress(sizeOf(DETECTOR_GRAPH), (add) => openGraph(DETECTOR_GRAPH, add)).catch((error) => {
-    reforming = null;
-    throw error;
-  });
-  return reforming;
+/** Loads a graph that waits until it is asked for, once. */
+function need(graph) {
+  if (!later.has(graph)) {
+    const loading = withProgress(sizeOf(graph), (add) => openGraph(graph, add)).catch((error) => {
+      later.delete(graph);
+      throw error;
+    });
+    later.set(graph, loading);
+  }
+  return later.get(graph);
+}
+
+async function needKnowing() {
+  await need(DETECTOR_GRAPH);
+  await need(KNOWING_GRAPH);
 }
 
 async function makeHeads() {
@@ -208,7 +218,7 @@ async function read(reading, asked) {
     reading.similarity = [await similarity(reading.code, original.code), await similarity(reading.code, target.code)];
     if (detecting) {
       original.scores ??= await scoresOf(original);
-      reading.scores = await scoresOf(reading);
+      reading.scores ??= await scoresOf(reading);
     }
   }
   state.now = { ...state.now, recovered: null, ...reading };
@@ -275,7 +285,7 @@ async function treat(picture, treatment) {
   if (treatment === "rounded") return rounded(picture);
   if (treatment === "noisy") return noisy(picture, $("alpha").valueAsNumber);
   if (treatment === "plain") return picture;
-  await needReforming();
+  await need(DETECTOR_GRAPH);
   return reform(picture);
 }
 
@@ -285,15 +295,21 @@ async function attack(settings) {
   Object.assign(state, { settings, weights: settings.weights, steps: settings.steps });
   say(`The attack runs: ${settings.steps} steps.`);
   const { original, target } = state;
-  const began = performance.now();
+  const knows = settings.c !== null;
+  const task = { ...settings, image: original.picture, target: target.code, thresholds: info.thresholds };
   try {
-    for await (const iterate of iterates(engine, { ...settings, image: original.picture, target: target.code })) {
-      const { step, distance } = iterate;
+    if (knows) await needKnowing();
+    const began = performance.now();
+    for await (const iterate of iterates(engine, task)) {
+      const { step, distance, terms } = iterate;
       if (step === 0) state.before = iterate;
-      state.iterates.push({ step, distance, terms: iterate.terms });
-      if (!state.best || distance < state.best.distance) state.best = { ...iterate };
+      const entry = { step, distance, terms, scores: iterate.scores };
+      state.iterates.push(entry);
+      if (!state.best || better(iterate, state.best)) state.best = { ...iterate };
       $("step").textContent = `step ${step} of ${settings.steps}, Δ ${distance.toFixed(3)}`;
-      await read({ ...iterate, title: `step ${step}` }, step % ASK_EVERY === 0);
+      const reading = { ...iterate, title: `step ${step}` };
+      await read(reading, step % ASK_EVERY === 0);
+      entry.scores = reading.scores;
       if (stopped) break;
     }
     const took = performance.now() - began;
@@ -305,7 +321,10 @@ async function attack(settings) {
     await look();
     say(
       `${stopped ? "Stopped" : "Done"} after ${steps} steps, ${Math.round(took / (steps + 1))} ms each. ` +
-        `Δ fell from ${state.before.distance.toFixed(3)} to ${state.best.distance.toFixed(3)} (step ${state.best.step}).`,
+        `Δ fell from ${state.before.distance.toFixed(3)} to ${state.best.distance.toFixed(3)} (step ${state.best.step}).` +
+        (knows && (state.best.excess > 0 || state.best.step === 0)
+          ? " No step came nearer with every score low enough: a larger c may help."
+          : ""),
     );
   } finally {
     setRunning(false);
@@ -315,7 +334,7 @@ async function attack(settings) {
 function setRunning(now) {
   running = now;
   stopped = false;
-  for (const part of ["setup", "reading", "start"]) $(part).disabled = now;
+  for (const part of ["setup", "knowledge", "reading", "start"]) $(part).disabled = now;
   $("stop").disabled = !now;
   if (now) $("step").textContent = "";
 }
@@ -332,7 +351,7 @@ async function takePhoto(file) {
 async function switchDetector() {
   const wanted = $("detector").checked;
   try {
-    if (wanted) await needReforming();
+    if (wanted) await need(DETECTOR_GRAPH);
   } catch (error) {
     $("detector").checked = false;
     showFault(error, () => $("detector").click());
@@ -340,7 +359,23 @@ async function switchDetector() {
   }
   detecting = wanted;
   $("scores").hidden = !wanted;
+  $("alarms").hidden = !wanted;
   if (!running) inTurn(look);
+}
+
+/** An attacker who knows the detector. Whoever wants to see one wants to see the scores. */
+async function switchKnowing() {
+  const wanted = $("knows").checked;
+  $("known").hidden = !wanted;
+  if (!wanted) return;
+  if (!$("detector").checked) $("detector").click();
+  try {
+    await needKnowing();
+  } catch (error) {
+    $("knows").checked = false;
+    $("known").hidden = true;
+    showFault(error, () => $("knows").click());
+  }
 }
 
 async function saveAs(kind) {
@@ -359,6 +394,7 @@ function setUp(settings, title) {
   }
   controls.set(settings);
   if (settings.detector && !$("detector").checked) $("detector").click();
+  switchKnowing();
   inTurn(begin);
   say(`The lab is set up for “${title}”. Press start.`);
   $("start").focus();
@@ -396,6 +432,7 @@ function build() {
     if (file) takePhoto(file).catch((error) => showFault(error));
   });
   $("detector").addEventListener("change", switchDetector);
+  $("knows").addEventListener("change", switchKnowing);
   $("reading").addEventListener("change", () => inTurn(look));
   $("alpha").addEventListener("input", sayAlpha);
   $("factor").addEventListener("input", () => {

@@ -36,6 +36,8 @@ export async function report(info, run) {
     rate: settings.rate,
     weights: byName(settings.weights),
     clip_inside: settings.clipInside,
+    knows_detector: settings.c !== null,
+    c: settings.c,
     original: originalPng,
     target: targetPng,
     adversarial: adversarialPng,

@@ -1,6 +1,6 @@
 /* Shows what is known of the faces and the attack: pictures, curve, bars and the words beside them. */
 
-import { LossCurve, courseRows, fill } from "./chart.js";
+import { AlarmCurve, LossCurve, courseRows, fill } from "./chart.js";
 import { difference, draw, greyLevels } from "./picture.js";
 
 const SCORES = { l1: "L1", l2: "L2", linf: "L∞", js: "JS", cosine: "cosine" };
@@ -15,11 +15,13 @@ const percent = (share) => (Number.isFinite(share) ? minus(`${Math.round(100 * s
 export class Views {
   #info;
   #curve;
+  #alarms;
   #due = false;
 
   constructor(info) {
     this.#info = info;
     this.#curve = new LossCurve($("curve"), info.groups);
+    this.#alarms = new AlarmCurve($("alarm-curve"), info.thresholds);
     $("terms").tBodies[0].append(
       ...info.groups.map(({ name, symbol }) => {
         return row(`<i class="lab-swatch" data-group="${name}"></i> ${symbol}, ${name}`, name);
@@ -33,7 +35,7 @@ export class Views {
     $("similar-words").textContent =
       `Cosine similarity of identity features. Beyond the line (${value.toFixed(2)}) two faces count as one person; ` +
       `${percent(accepted)} of strangers get there.`;
-    const head = ["step", "Δ", ...info.groups.map(({ symbol }) => symbol)];
+    const head = ["step", "Δ", ...info.groups.map(({ symbol }) => symbol), "highest score"];
     $("course").tHead.innerHTML = `<tr>${head.map((text) => `<th scope="col">${text}</th>`).join("")}</tr>`;
   }
 
@@ -49,7 +51,7 @@ export class Views {
 
   /** The course as a table, which would be slow to write with each step. */
   writeCourse(iterates) {
-    $("course").tBodies[0].replaceChildren(...courseRows(iterates));
+    $("course").tBodies[0].replaceChildren(...courseRows(iterates, this.#info.thresholds));
   }
 
   #paint(state) {
@@ -68,6 +70,7 @@ export class Views {
     $("change").setAttribute("aria-label", `The change of the original, magnified: at most ${levels} grey levels`);
 
     this.#curve.show(state.iterates.length ? state.iterates : [before], state.steps);
+    this.#alarms.show(state.iterates, state.steps);
     this.#paintTerms(before, now);
     const kept = state.saved ? ` The attacked picture as a file with 8 bits: Δ ${state.saved.distance.toFixed(3)}.` : "";
     $("numbers").textContent =

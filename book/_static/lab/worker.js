@@ -2,6 +2,7 @@
 
 const RUNTIME = new URL("../vendor/onnxruntime/", import.meta.url);
 const sessions = new Map();
+const files = []; // of the graphs that are open: a later one may keep no weights of its own, and read them there
 let ort;
 
 const tasks = {
@@ -14,7 +15,9 @@ const tasks = {
   },
 
   async open({ graph, model }) {
-    sessions.set(graph, await ort.InferenceSession.create(new Uint8Array(model)));
+    const data = new Uint8Array(model);
+    sessions.set(graph, await ort.InferenceSession.create(data, { externalData: files }));
+    files.push({ path: `${graph}.onnx`, data });
   },
 
   async run({ graph, inputs }) {
