@@ -61,7 +61,7 @@ WINGS = {
         {"objectives"},
         {"batches", "recognition"},
     ),
-    "web": ({"__main__"}, {"lab"}, {"graphs"}),
+    "web": ({"__main__"}, {"lab"}, {"graphs"}, {"knowing"}, {"steps"}),
 }
 # What the studio may know of the library. Not the face model, nor the renderer: what the
 # autoencoder learns to explain is made in another way than it explains it.
