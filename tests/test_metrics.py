@@ -183,7 +183,7 @@ def test_no_picture_is_compared_with_its_own_twin():
     estimate, low, high = auroc_of_pairs(clean, attacked)
     assert estimate == pytest.approx(np.mean(wins)) and low <= estimate <= high
     with pytest.raises(ValueError, match="At least two pairs"):
-        auroc_of_pairs(clean, attacked[:2])
+        auroc_of_pairs(clean[:1], attacked[:1])
 
 
 def test_auroc_is_the_share_of_ordered_pairs():
