@@ -25,7 +25,7 @@ MAKERS = {
 
 # The seed of the people of a run that counts: nothing in the book looks at them before. A run with
 # any other seed develops.
-FROZEN_SEED = 2026
+FROZEN_SEED = 2030
 
 
 def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
