@@ -53,6 +53,8 @@ class RenderedFaces(Dataset):
         size: side of the pictures in pixels.
         per_identity: pictures of each person, one after the other.
         plain: bald heads before a grey wall in even light, by a perfect camera.
+        start: so many pictures that these settings give are passed over; a multiple of
+            `per_identity`. Then people can be drawn part by part.
     Attributes:
         images: all pictures, (N, 3, H, W) uint8.
         identities: (N,).
@@ -68,6 +70,7 @@ class RenderedFaces(Dataset):
         size: int = 224,
         per_identity: int = 4,
         plain: bool = False,
+        start: int = 0,
     ):
         if split not in SPLITS:
             raise ValueError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
@@ -75,10 +78,16 @@ class RenderedFaces(Dataset):
         self.seed = whole("seed", seed, 0)
         self.size = whole("size", size, 8)
         self.per_identity = whole("per_identity", per_identity, 1)
-        self.identities: Int[Tensor, " N"] = torch.arange(count) // self.per_identity
+        start = whole("start", start, 0)
+        if start % self.per_identity:
+            raise ValueError(
+                f"start must be a multiple of per_identity, so that a person's {self.per_identity} "
+                f"pictures stay together, got {start}."
+            )
+        self.identities: Int[Tensor, " N"] = (torch.arange(count) + start) // self.per_identity
 
         self._session = PhotoSession(
-            split, count, self.seed, self.size, self.per_identity, bool(plain)
+            split, count, self.seed, self.size, self.per_identity, bool(plain), start
         )
         self._session.complete()
         arrays = self._session.cache.open()

@@ -1,4 +1,4 @@
-"""An experiment on many pictures in parts, each kept as soon as it is there, here or by workers.
+"""An experiment on many pairs in parts, each kept as soon as it is there, here or by workers.
 
 Used in chapters 10 to 13.
 """
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
 from torch import Tensor
@@ -25,44 +24,58 @@ from mofa_lib.artifacts import (
     writing_to_cache,
 )
 from mofa_lib.notebooks import executed_cells
+from mofa_lib.profiles import has_bfloat16
 from mofa_lib.weights import own_digest
 from mofa_lib.workers import Executor, each, library_digest
 
+Measured = dict[str, "Measured | Tensor"]  # a row for each pair, under names within names
+
 
 class Parts:
-    """Calls functions of many pictures part by part, and keeps the parts for the next attempt.
+    """Measures many pairs part by part, and keeps what was measured for the next attempt.
 
-    Started again, the same experiment goes on where it was stopped. An attack's last digits depend
-    on the pictures that are attacked together and on the number of threads. So both are fixed: a
-    part has `size` pictures however many workers there are, and all are computed with as many
-    threads as the first. Then the parts join to what one run gives.
+    Started again, the same experiment goes on where it was stopped, also with more pairs than
+    before. Only numbers are kept, no pictures: the parts of an experiment take a few megabytes, and
+    can be carried to another computer. An attack's last digits depend on the pictures that are
+    attacked together, on the number of threads and on the processor. The first two are fixed: a
+    part has `size` pairs however many workers there are, and all are computed with as many threads
+    as the first.
 
     Args:
         name: of the experiment.
         executor: whose workers compute the parts, see `mofa_lib.workers`; None computes here. A
             worker gets the function with all that it uses, so it needs no weights.
-        size: pictures of a part.
+        size: pairs of a part.
+        folder: where parts are kept, in one folder for each state of the experiment; by default in
+            the cache.
         parameters: what decides the numbers beside the library, the notebook's cells and weights.
     Attributes:
         earlier: seconds that those parts took which were only read.
     """
 
     def __init__(
-        self, name: str, executor: Executor | None = None, size: int = 50, **parameters: object
+        self,
+        name: str,
+        executor: Executor | None = None,
+        size: int = 25,
+        folder: str | Path = "",
+        **parameters: object,
     ):
         self.executor = executor
         self.size = size
         self.earlier = 0.0
         self._name = name
+        self._parent = folder
         self._parameters = parameters
 
     @cached_property
     def folder(self) -> Path:
-        """Where the parts are kept, in the cache: a folder for each state of the experiment."""
+        """Where the parts are kept: a folder for each state of the experiment."""
         total = hashlib.sha256(library_digest().encode())
         total.update(json.dumps([self.size, self._parameters, executed_cells()]).encode())
         total.update(own_digest().encode())
-        return cache_folder() / "parts" / f"{self._name}-{total.hexdigest()[:12]}"
+        parent = Path(self._parent) if self._parent else cache_folder() / "parts"
+        return parent / f"{self._name}-{total.hexdigest()[:12]}"
 
     @cached_property
     def threads(self) -> int:
@@ -73,60 +86,80 @@ class Parts:
                 save_json(note, {"threads": torch.get_num_threads()})
         return json.loads(note.read_text(encoding="utf8"))["threads"]
 
-    def __call__(self, name: str, function: Callable[..., Tensor], *pictures: Tensor) -> Tensor:
-        """What the function makes of the pictures.
+    def __call__(
+        self, name: str, measure: Callable[[int, int], Measured], count: int
+    ) -> Measured:
+        """What is measured of all pairs, joined.
 
         Args:
-            name: of what is made, another one for each call.
-            function: of batches of pictures, on the CPU; gives a row for each picture, on any
-                device. With an executor it may be one that the notebook defines.
-            pictures: one or more batches of the same length, each (N, …).
+            name: of what is measured, another one for each call.
+            measure: of some pairs, given the number of the first and how many; gives tensors with a
+                row for each pair, in dictionaries of any depth. With an executor it may be a
+                function that the notebook defines.
+            count: of all pairs.
         Raises:
-            OSError: the cache cannot be written.
+            OSError: the parts cannot be written.
             RuntimeError: a worker was lost, or has another version of the library.
         """
-        folder = self.folder / quote(name, safe=" ")
-        starts = range(0, len(pictures[0]), self.size)
-        made = {start: self._read(folder, start) for start in starts}  # None is missing
+        jobs, made = {}, {}
+        for start in range(0, count, self.size):
+            few = min(self.size, count - start)
+            made[start, few] = self._read(self._file(name, start, few))  # None is missing
+            if made[start, few] is None:
+                jobs[start, few] = (self.threads, start, few)
 
         if self.executor is None:
-            work = partial(_compute, function)
+            work = partial(_compute, measure)
         else:
-            work = partial(_compute_pickled, _pickled(function))
-        jobs = {}
-        for start in starts:
-            if made[start] is None:
-                # A view would take all pictures along to a worker.
-                batches = (batch[start : start + self.size].clone() for batch in pictures)
-                jobs[start] = (self.threads, *batches)
-        done = len(made) - len(jobs)
-        with tqdm(desc=name, unit="part", initial=done, total=len(made)) as bar:
+            work = partial(_compute_pickled, _pickled(measure))
+        with tqdm(desc=name, unit="part", initial=len(made) - len(jobs), total=len(made)) as bar:
 
-            def keep(start: int, found: tuple[Tensor, float]) -> None:
-                made[start], seconds = found
-                with writing_to_cache(len(made) * made[start].nbytes):
-                    save_tensors(_file(folder, start), {"made": made[start]}, {"seconds": seconds})
+            def keep(which: tuple[int, int], found: tuple[Measured, dict]) -> None:
+                measured, about = found
+                made[which] = dict(_flat(measured))
+                with writing_to_cache(sum(x.nbytes for x in made[which].values())):
+                    save_tensors(self._file(name, *which), made[which], about)
                 bar.update()
 
             each(work, jobs, keep, self.executor)
-        return torch.cat(list(made.values()))
+        return _joined(list(made.values()))
 
-    def _read(self, folder: Path, start: int) -> Tensor | None:
+    def _file(self, name: str, start: int, count: int) -> Path:
+        return self.folder / f"{name} {start:06d}+{count}.safetensors"
+
+    def _read(self, file: Path) -> dict[str, Tensor] | None:
         """A part that is there already; nothing if it is missing, or damaged."""
         try:
-            tensors, about = load_tensors(_file(folder, start))
+            tensors, about = load_tensors(file)
         except (FileNotFoundError, ValueError):
             return None
         self.earlier += about["seconds"]
-        return tensors["made"]
+        return tensors
 
     def finish(self) -> None:
         """Delete the parts: the experiment is over, and its result is kept elsewhere."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _file(folder: Path, start: int) -> Path:
-    return folder / f"{start:06d}.safetensors"
+def _flat(measured: Measured, above: tuple[str, ...] = ()):
+    """The tensors by their names, outermost first, as JSON."""
+    for name, value in measured.items():
+        if isinstance(value, Tensor):
+            yield json.dumps([*above, name], ensure_ascii=False), value
+        else:
+            yield from _flat(value, (*above, name))
+
+
+def _joined(parts: list[dict[str, Tensor]]) -> Measured:
+    """All pairs, under names within names again."""
+    whole: Measured = {}
+    for key in parts[0]:
+        *above, name = json.loads(key)
+        place = whole
+        for outer in above:
+            place = place.setdefault(outer, {})
+        place[name] = torch.cat([part[key] for part in parts])
+    return whole
 
 
 def _pickled(function: Callable) -> bytes:
@@ -140,16 +173,18 @@ def _pickled(function: Callable) -> bytes:
     return cloudpickle.dumps(function)
 
 
-def _compute(function: Callable, threads: int, *batches: Tensor) -> tuple[Tensor, float]:
-    """One part, and the seconds that it took."""
+def _compute(measure: Callable, threads: int, start: int, count: int) -> tuple[Measured, dict]:
+    """One part, the seconds that it took, and whether attacks searched in bfloat16."""
     started, before = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = function(*batches).detach().cpu()
+        found = measure(start, count)
     finally:
         torch.set_num_threads(before)
-    return found, time.monotonic() - started
+    return found, {"seconds": time.monotonic() - started, "bfloat16": has_bfloat16()}
 
 
-def _compute_pickled(function: bytes, threads: int, *batches: Tensor) -> tuple[Tensor, float]:
-    return _compute(pickle.loads(function), threads, *batches)
+def _compute_pickled(
+    measure: bytes, threads: int, start: int, count: int
+) -> tuple[Measured, dict]:
+    return _compute(pickle.loads(measure), threads, start, count)

@@ -48,6 +48,7 @@ class PhotoSession:
     size: int
     per_identity: int
     plain: bool
+    start: int = 0
     part: int = 200  # pictures, about, that are drawn, checked and kept together
 
     @cached_property
@@ -58,6 +59,8 @@ class PhotoSession:
         )
         if self.plain:
             name += "-plain"
+        if self.start:
+            name += f"-from-{self.start}"
         arrays = {
             "images": (np.uint8, (self.count, 3, self.size, self.size)),
             "landmarks": (np.float32, (self.count, 68, 2)),
@@ -77,12 +80,14 @@ class PhotoSession:
         return _studio(self.plain)
 
     def person(self, identity: int) -> Person:
-        """The person with this number."""
+        """The person with this number, which counts from 0 in every session."""
+        identity += self.start // self.per_identity
         # The leading 0 and, in `rng`, 1 keep people and pictures independent.
         return _person(self.plain, (0, SPLITS.index(self.split), self.seed, identity))
 
     def rng(self, index: int) -> np.random.Generator:
-        """The chance behind the picture with this number."""
+        """The chance behind the picture with this number, which counts likewise."""
+        index += self.start
         return np.random.default_rng([1, SPLITS.index(self.split), self.seed, index])
 
     def complete(self) -> None:
