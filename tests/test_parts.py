@@ -111,6 +111,16 @@ def test_parts_are_carried_to_another_folder(cache, tmp_path, seen, called):
     assert called == [2, 2, 2, 1]
 
 
+def test_names_keep_their_order(cache):
+    """Also those of a part that was read: a table's rows may follow it."""
+
+    def measure(start, count):
+        return {name: torch.zeros(count) for name in ("b", "10", "2")}
+
+    for _ in range(2):
+        assert list(Parts("test", size=2)("zeros", measure, 3)) == ["b", "10", "2"]
+
+
 def test_parts_of_something_else_are_not_taken(cache, seen, monkeypatch):
     def folders():
         yield Parts("test", seed=0).folder
