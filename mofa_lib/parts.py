@@ -117,6 +117,7 @@ class Parts:
             def keep(which: tuple[int, int], found: tuple[Measured, dict]) -> None:
                 measured, about = found
                 made[which] = dict(_flat(measured))
+                about |= {"names": list(made[which])}  # a file sorts them, tables keep their order
                 with writing_to_cache(sum(x.nbytes for x in made[which].values())):
                     save_tensors(self._file(name, *which), made[which], about)
                 bar.update()
@@ -134,7 +135,7 @@ class Parts:
         except (FileNotFoundError, ValueError):
             return None
         self.earlier += about["seconds"]
-        return tensors
+        return {name: tensors[name] for name in about["names"]}
 
     def finish(self) -> None:
         """Delete the parts: the experiment is over, and its result is kept elsewhere."""
