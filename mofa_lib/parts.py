@@ -28,7 +28,7 @@ from mofa_lib.profiles import has_bfloat16
 from mofa_lib.weights import own_digest
 from mofa_lib.workers import Executor, each, library_digest
 
-Measured = dict[str, "Measured | Tensor"]  # a row for each pair, under names within names
+Measured = dict[str, object]  # tensors with a row for each pair, or dictionaries of them
 
 
 class Parts:
@@ -86,9 +86,7 @@ class Parts:
                 save_json(note, {"threads": torch.get_num_threads()})
         return json.loads(note.read_text(encoding="utf8"))["threads"]
 
-    def __call__(
-        self, name: str, measure: Callable[[int, int], Measured], count: int
-    ) -> Measured:
+    def __call__(self, name: str, measure: Callable[[int, int], Measured], count: int) -> Measured:
         """What is measured of all pairs, joined.
 
         Args:
@@ -185,7 +183,5 @@ def _compute(measure: Callable, threads: int, start: int, count: int) -> tuple[M
     return found, {"seconds": time.monotonic() - started, "bfloat16": has_bfloat16()}
 
 
-def _compute_pickled(
-    measure: bytes, threads: int, start: int, count: int
-) -> tuple[Measured, dict]:
+def _compute_pickled(measure: bytes, threads: int, start: int, count: int) -> tuple[Measured, dict]:
     return _compute(pickle.loads(measure), threads, start, count)
