@@ -101,6 +101,19 @@ def test_more_pairs_keep_the_parts_of_fewer(cache, seen, called):
     assert called == [2, 2, 1, 2, 1]
 
 
+def test_names_keep_their_order(cache):
+    """Tables and figures go by it, also where parts were read."""
+
+    def measure(start, count):
+        rows = torch.arange(start, start + count)
+        return {"none": rows, "4 bits": {"shape": rows, "mm": rows / 2}, "JPEG": rows > 2}
+
+    for _ in range(2):
+        found = Parts("test", size=2)("measured", measure, 5)
+        assert list(found) == ["none", "4 bits", "JPEG"]
+        assert list(found["4 bits"]) == ["shape", "mm"]
+
+
 def test_parts_are_carried_to_another_folder(cache, tmp_path, seen, called):
     here = Parts("test", size=2, folder=tmp_path / "here")
     here("seen", seen, 7)
