@@ -140,10 +140,14 @@ class Parts:
 
 
 def _flat(measured: Measured, above: tuple[str, ...] = ()):
-    """The tensors, on the CPU, by their names, outermost first, as JSON."""
+    """The tensors by their names, outermost first, as JSON.
+
+    They are copies on the CPU: a file takes no two tensors that share memory.
+    """
     for name, value in measured.items():
         if isinstance(value, Tensor):
-            yield json.dumps([*above, name], ensure_ascii=False), value.cpu()
+            rows = value.detach().to("cpu", copy=True)
+            yield json.dumps([*above, name], ensure_ascii=False), rows
         else:
             yield from _flat(value, (*above, name))
 
