@@ -150,10 +150,10 @@ ablation: $(READY)  ## train chapter 6's encoder seven times with a part left ou
 	$(BIN)/papermill book/06_mofa.ipynb _build/results/06_ablation.ipynb --cwd _build/results \
 	    -p ablate True -p steps 20 -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
 
-outside: $(READY)  ## ask judges from outside whom chapter 10's attack draws (an hour on one core)
+outside: $(READY)  ## ask judges from outside whom the attack draws (an hour on one core)
 	@mkdir -p _build/results
-	$(BIN)/papermill book/10_attack_results.ipynb _build/results/10_outside.ipynb --cwd _build/results \
-	    -p outside True -p profile $(MOFA_PROFILE) -p out $(CURDIR)/mofa_lib/shipped/results
+	$(BIN)/papermill book/asked_from_outside.ipynb _build/results/asked_from_outside.ipynb --cwd _build/results \
+	    -p live True -p profile $(MOFA_PROFILE) $(FROZEN) 100 -p out $(CURDIR)/mofa_lib/shipped/results
 
 meter: $(READY)  ## ask judges from outside whether reconstructions show who it is (half an hour on a CPU)
 	$(BIN)/python -m tests.meter --profile $(MOFA_PROFILE) --out mofa_lib/shipped/results

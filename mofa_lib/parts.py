@@ -112,10 +112,9 @@ class Parts:
             work = partial(_compute_pickled, _pickled(measure))
         with tqdm(desc=name, unit="part", initial=len(made) - len(jobs), total=len(made)) as bar:
 
-            def keep(which: tuple[int, int], found: tuple[Measured, dict]) -> None:
-                measured, about = found
-                made[which] = dict(_flat(measured))
-                about["names"] = list(made[which])  # a file keeps no order
+            def keep(which: tuple[int, int], found: tuple[dict[str, Tensor], dict]) -> None:
+                made[which], about = found
+                about |= {"names": list(made[which])}  # a file sorts them, tables keep their order
                 with writing_to_cache(sum(x.nbytes for x in made[which].values())):
                     save_tensors(self._file(name, *which), made[which], about)
                 bar.update()
@@ -141,10 +140,14 @@ class Parts:
 
 
 def _flat(measured: Measured, above: tuple[str, ...] = ()):
-    """The tensors by their names, outermost first, as JSON."""
+    """The tensors by their names, outermost first, as JSON.
+
+    They are copies on the CPU: a file takes no two tensors that share memory.
+    """
     for name, value in measured.items():
         if isinstance(value, Tensor):
-            yield json.dumps([*above, name], ensure_ascii=False), value
+            rows = value.detach().to("cpu", copy=True)
+            yield json.dumps([*above, name], ensure_ascii=False), rows
         else:
             yield from _flat(value, (*above, name))
 
@@ -172,7 +175,9 @@ def _pickled(function: Callable) -> bytes:
     return cloudpickle.dumps(function)
 
 
-def _compute(measure: Callable, threads: int, start: int, count: int) -> tuple[Measured, dict]:
+def _compute(
+    measure: Callable, threads: int, start: int, count: int
+) -> tuple[dict[str, Tensor], dict]:
     """One part, the seconds that it took, and whether attacks searched in bfloat16."""
     started, before = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -180,8 +185,10 @@ def _compute(measure: Callable, threads: int, start: int, count: int) -> tuple[M
         found = measure(start, count)
     finally:
         torch.set_num_threads(before)
-    return found, {"seconds": time.monotonic() - started, "bfloat16": has_bfloat16()}
+    return dict(_flat(found)), {"seconds": time.monotonic() - started, "bfloat16": has_bfloat16()}
 
 
-def _compute_pickled(measure: bytes, threads: int, start: int, count: int) -> tuple[Measured, dict]:
+def _compute_pickled(
+    measure: bytes, threads: int, start: int, count: int
+) -> tuple[dict[str, Tensor], dict]:
     return _compute(pickle.loads(measure), threads, start, count)

@@ -101,6 +101,19 @@ def test_more_pairs_keep_the_parts_of_fewer(cache, seen, called):
     assert called == [2, 2, 1, 2, 1]
 
 
+def test_names_keep_their_order(cache):
+    """Tables and figures go by it, also where parts were read."""
+
+    def measure(start, count):
+        rows = torch.arange(start, start + count)
+        return {"none": rows, "4 bits": {"shape": rows, "mm": rows / 2}, "JPEG": rows > 2}
+
+    for _ in range(2):
+        found = Parts("test", size=2)("measured", measure, 5)
+        assert list(found) == ["none", "4 bits", "JPEG"]
+        assert list(found["4 bits"]) == ["shape", "mm"]
+
+
 def test_parts_are_carried_to_another_folder(cache, tmp_path, seen, called):
     here = Parts("test", size=2, folder=tmp_path / "here")
     here("seen", seen, 7)
@@ -109,16 +122,6 @@ def test_parts_are_carried_to_another_folder(cache, tmp_path, seen, called):
     there = Parts("test", size=2, folder=tmp_path / "there")
     assert there("seen", seen, 7)["pixels"].equal(PICTURES)
     assert called == [2, 2, 2, 1]
-
-
-def test_names_keep_their_order(cache):
-    """Also those of a part that was read: a table's rows may follow it."""
-
-    def measure(start, count):
-        return {name: torch.zeros(count) for name in ("b", "10", "2")}
-
-    for _ in range(2):
-        assert list(Parts("test", size=2)("zeros", measure, 3)) == ["b", "10", "2"]
 
 
 def test_parts_of_something_else_are_not_taken(cache, seen, monkeypatch):
