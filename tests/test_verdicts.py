@@ -656,12 +656,12 @@ def test_aurocs_compare_different_pairs(chapter_11):
             weight = weights[:, i] * weights[:, j]
             wins += weight * ((hit[i] > clean[j]) + 0.5 * (hit[i] == clean[j]))
             compared += weight
-    np.testing.assert_allclose(chapter_11.auroc(clean, hit, weights), wins / compared)
+    np.testing.assert_allclose(chapter_11.auroc_of_draws(clean, hit, weights), wins / compared)
 
 
 def test_a_draw_of_one_pair_has_no_auroc_and_spoils_no_interval(chapter_11):
     weights = np.array([[1, 1, 1], [3, 0, 0], [1, 1, 1], [0, 0, 3]])
-    found = chapter_11.auroc(np.array([0.0, 1, 2]), np.array([2.0, 3, 4]), weights)
+    found = chapter_11.auroc_of_draws(np.array([0.0, 1, 2]), np.array([2.0, 3, 4]), weights)
     np.testing.assert_array_equal(found, [5.5 / 6, np.nan, 5.5 / 6, np.nan])
     assert chapter_11.interval(found) == [0.9167, 0.9167, 0.9167]
 
@@ -673,15 +673,35 @@ def test_a_threshold_that_cannot_be_had_flags_nothing(chapter_11):
 
 
 def test_chapter_11_shows_nobody_twice(chapter_11, cache, monkeypatch):
+    """Also part by part: here two pairs, then one."""
     space = chapter_11.couples.__globals__
     monkeypatch.setitem(space, "chosen", replace(profile("smoke"), size=8))
+    monkeypatch.setitem(space, "device", "cpu")
     faces = RenderedFaces("test", 6, space["seed"], size=8, per_identity=1)
-    shown = np.concatenate(chapter_11.couples("test", 3))
+    shown = np.concatenate([*chapter_11.couples(0, 2), *chapter_11.couples(2, 1)])
     which = [int(np.flatnonzero((faces.batch(range(6)).numpy() == x).all((1, 2, 3)))[0])
              for x in shown]  # fmt: skip
     assert sorted(faces.identities[which].tolist()) == list(range(6))
-    for x, y in zip(*chapter_11.strangers("validation", 4), strict=True):
+    originals, targets = chapter_11.strangers("validation", 0, 4)
+    assert targets[:-1].equal(originals[1:])
+    for x, y in zip(originals, targets, strict=True):
         assert not x.equal(y)
+    for x, later in zip(originals[2:], chapter_11.strangers("validation", 2, 2)[0], strict=True):
+        assert x.equal(later)
+
+
+def test_the_noise_of_a_part_is_its_own(chapter_11):
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def noise(start):
+        found = {(what, level): some for what, level, some in chapter_11.disturbed(images, start)}
+        assert len(found) == 4 + 5 * 5
+        return {name: x for name, x in found.items() if "signs" in name[0] or "noise" in name[0]}
+
+    first, again, later = noise(0), noise(0), noise(25)
+    assert len(first) == 9
+    for name, some in first.items():
+        assert some.equal(again[name]) and not some.equal(later[name])
 
 
 def around(*estimates: float, width=0.01) -> dict:
@@ -744,7 +764,7 @@ M = "reproduced as printed, but meaningless"
         ("hard_to_train", around(0.7), D),
         ("hard_to_train", around(0.905), U),
         ("hard_to_train", around(0.95), C),
-        ("not_kept", {}, U),
+        ("without_rule", around(0.5), U),
         ("knows_only_its_attack", around(0.9, 0.55, 0.35), R),
         ("knows_only_its_attack", around(0.9, 0.7, 0.2), D),
         ("knows_only_its_attack", around(0.9, 0.87, 0.03), U),
@@ -851,7 +871,7 @@ def test_the_best_norm_is_chosen_by_validation_people(chapter_11):
     }  # fmt: skip
     weights = chapter_11.draws_of_pairs(200)
     norm, lead = chapter_11.lead_of_js(raw, "hit", weights)
-    areas = [chapter_11.auroc(raw["clean"][s], raw["hit"][s], weights) for s in ("js", "l2")]
+    areas = [chapter_11.aurocs(raw, "hit", s, weights) for s in ("js", "l2")]
     low, high = np.quantile((areas[0] - areas[1])[1:], [0.00625, 0.99375])  # for four ε
     assert norm == "L2" and lead == pytest.approx([areas[0][0] - areas[1][0], low, high], abs=1e-4)
     raw["hit"]["linf"] += 10  # what the test people say has no part in the choice
