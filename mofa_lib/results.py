@@ -33,6 +33,14 @@ def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
     return " ".join(f"{float(value):.5g}" for value in values)
 
 
+def packed_all(measured: Mapping) -> dict:
+    """Numbers under names within names, each tensor as `packed` makes it a text."""
+    return {
+        name: packed(inner) if isinstance(inner, Tensor) else packed_all(inner)
+        for name, inner in measured.items()
+    }
+
+
 def unpacked(text: str) -> numpy.ndarray:
     """The numbers that `packed` packed."""
     return numpy.array(text.split(), dtype=float)
