@@ -18,7 +18,6 @@ from mofa_lib.weights import find_weights
 # What makes a result file, where that is not `make results`.
 MAKERS = {
     "ablation": "make ablation",
-    "judge": "make outside",
     "likeness": "make meter",
     "scans": "make scans",
 }

@@ -95,7 +95,6 @@ def test_missing_results_name_the_command(tmp_path, monkeypatch):
     signs = {  # in the recipe that makes each
         "mofa": "-p live True",
         "ablation": "-p ablate True",
-        "judge": "-p outside True",
         "likeness": "tests.meter",
         "scans": "tests.scans",
     }
