@@ -952,7 +952,7 @@ def test_two_autoencoders_hold_longer_if_fewer_evade_them(knowing, two, word):
 )
 def test_analysis_by_synthesis_is_judged_by_its_auroc(knowing, shift, word):
     drawn = np.random.default_rng(0).normal(size=(2, 100))
-    attackers = ("blind", "knows", "passes")
+    attackers = ("blind", "knows", "passes", "hides")
     for worst in attackers:  # counts
         gone = {who: packed(drawn[1] + 9) for who in attackers}
         gone |= {"original": packed(drawn[0]), worst: packed(drawn[1] + shift)}
