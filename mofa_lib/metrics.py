@@ -185,20 +185,36 @@ def auroc_of_pairs(
     Raises:
         ValueError: there are fewer than two pairs, or the lengths differ.
     """
-    benign, hit = _array(clean), _array(attacked)
-    count = len(benign)
-    if count != len(hit) or count < 2:
-        raise ValueError(f"At least two pairs, as many of each: got {count} and {len(hit)} scores.")
-    wins = (hit[:, None] > benign) + 0.5 * (hit[:, None] == benign)  # (N, N)
-    np.fill_diagonal(wins, 0)
+    count = len(clean)
+    if count != len(attacked) or count < 2:
+        raise ValueError(
+            f"At least two pairs, as many of each: got {count} and {len(attacked)} scores."
+        )
     rng = np.random.default_rng(whole("seed", seed, 0))
     drawn = rng.multinomial(count, np.full(count, 1 / count), draws)
-    weights = np.vstack([np.ones(count), drawn])  # how often each pair counts
+    estimate, *others = auroc_of_draws(clean, attacked, np.vstack([np.ones(count), drawn]))
+    low, high = np.nanquantile(others, [0.025, 0.975])
+    return float(estimate), float(low), float(high)
+
+
+def auroc_of_draws(
+    clean: Float[Tensor, " N"], attacked: Float[Tensor, " N"], weights: np.ndarray
+) -> np.ndarray:
+    """AUROC of scores of pictures and their attacked twins, for each draw of pairs.
+
+    No picture is compared with its own twin. Statistics that are compared take the same draws.
+
+    Args:
+        weights: how often each pair counts, a row for each draw.
+    Returns:
+        An AUROC for each draw; NaN for one that has nothing but a single pair.
+    """
+    benign, hit = _array(clean), _array(attacked)
+    wins = (hit[:, None] > benign) + 0.5 * (hit[:, None] == benign)  # (N, N)
+    np.fill_diagonal(wins, 0)
     better = ((weights @ wins) * weights).sum(1)
     compared = weights.sum(1) ** 2 - (weights**2).sum(1)
-    estimate, *others = better[compared > 0] / compared[compared > 0]
-    low, high = np.quantile(others, [0.025, 0.975])
-    return float(estimate), float(low), float(high)
+    return better / np.where(compared > 0, compared, np.nan)
 
 
 def _array(values) -> np.ndarray:

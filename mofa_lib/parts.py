@@ -28,7 +28,7 @@ from mofa_lib.profiles import has_bfloat16
 from mofa_lib.weights import own_digest
 from mofa_lib.workers import Executor, each, library_digest
 
-Measured = dict[str, "Measured | Tensor"]  # a row for each pair, under names within names
+Measured = dict[str, object]  # tensors with a row for each pair, or dictionaries of them
 
 
 class Parts:
@@ -86,9 +86,7 @@ class Parts:
                 save_json(note, {"threads": torch.get_num_threads()})
         return json.loads(note.read_text(encoding="utf8"))["threads"]
 
-    def __call__(
-        self, name: str, measure: Callable[[int, int], Measured], count: int
-    ) -> Measured:
+    def __call__(self, name: str, measure: Callable[[int, int], Measured], count: int) -> Measured:
         """What is measured of all pairs, joined.
 
         Args:
@@ -114,9 +112,9 @@ class Parts:
             work = partial(_compute_pickled, _pickled(measure))
         with tqdm(desc=name, unit="part", initial=len(made) - len(jobs), total=len(made)) as bar:
 
-            def keep(which: tuple[int, int], found: tuple[Measured, dict]) -> None:
-                measured, about = found
-                made[which] = dict(_flat(measured))
+            def keep(which: tuple[int, int], found: tuple[dict[str, Tensor], dict]) -> None:
+                made[which], about = found
+                about |= {"names": list(made[which])}  # a file sorts them, tables keep their order
                 with writing_to_cache(sum(x.nbytes for x in made[which].values())):
                     save_tensors(self._file(name, *which), made[which], about)
                 bar.update()
@@ -134,7 +132,7 @@ class Parts:
         except (FileNotFoundError, ValueError):
             return None
         self.earlier += about["seconds"]
-        return tensors
+        return {name: tensors[name] for name in about["names"]}
 
     def finish(self) -> None:
         """Delete the parts: the experiment is over, and its result is kept elsewhere."""
@@ -142,10 +140,14 @@ class Parts:
 
 
 def _flat(measured: Measured, above: tuple[str, ...] = ()):
-    """The tensors by their names, outermost first, as JSON."""
+    """The tensors by their names, outermost first, as JSON.
+
+    They are copies on the CPU: a file takes no two tensors that share memory.
+    """
     for name, value in measured.items():
         if isinstance(value, Tensor):
-            yield json.dumps([*above, name], ensure_ascii=False), value
+            rows = value.detach().to("cpu", copy=True)
+            yield json.dumps([*above, name], ensure_ascii=False), rows
         else:
             yield from _flat(value, (*above, name))
 
@@ -173,7 +175,9 @@ def _pickled(function: Callable) -> bytes:
     return cloudpickle.dumps(function)
 
 
-def _compute(measure: Callable, threads: int, start: int, count: int) -> tuple[Measured, dict]:
+def _compute(
+    measure: Callable, threads: int, start: int, count: int
+) -> tuple[dict[str, Tensor], dict]:
     """One part, the seconds that it took, and whether attacks searched in bfloat16."""
     started, before = time.monotonic(), torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -181,10 +185,10 @@ def _compute(measure: Callable, threads: int, start: int, count: int) -> tuple[M
         found = measure(start, count)
     finally:
         torch.set_num_threads(before)
-    return found, {"seconds": time.monotonic() - started, "bfloat16": has_bfloat16()}
+    return dict(_flat(found)), {"seconds": time.monotonic() - started, "bfloat16": has_bfloat16()}
 
 
 def _compute_pickled(
     measure: bytes, threads: int, start: int, count: int
-) -> tuple[Measured, dict]:
+) -> tuple[dict[str, Tensor], dict]:
     return _compute(pickle.loads(measure), threads, start, count)

@@ -18,7 +18,6 @@ from mofa_lib.weights import find_weights
 # What makes a result file, where that is not `make results`.
 MAKERS = {
     "ablation": "make ablation",
-    "judge": "make outside",
     "likeness": "make meter",
     "scans": "make scans",
 }
@@ -31,6 +30,14 @@ FROZEN_SEED = 2030
 def packed(values: Iterable[float] | numpy.ndarray | Tensor) -> str:
     """Numbers as a text for a result file: five significant digits, separated by blanks."""
     return " ".join(f"{float(value):.5g}" for value in values)
+
+
+def packed_all(measured: Mapping) -> dict:
+    """Numbers under names within names, each tensor as `packed` makes it a text."""
+    return {
+        name: packed(inner) if isinstance(inner, Tensor) else packed_all(inner)
+        for name, inner in measured.items()
+    }
 
 
 def unpacked(text: str) -> numpy.ndarray:

@@ -14,12 +14,12 @@ def subdivided(model: MorphableModel) -> MorphableModel:
     The old vertices keep their numbers and places, so landmarks and errors in mm stay comparable.
     The new ones are fixed combinations of old ones, so mean and bases are interpolated alike, and a
     code means the same face as before. How they combine is the butterfly scheme, at borders the
-    midpoint.
+    midpoint. The result is on the CPU.
 
     Source: Dyn, Levin and Gregory 1990; derived in chapter 3.
     """
-    weights, triangles = butterfly(model.faces.numpy(), len(model.mean_shape))
-    tensors = {"faces": torch.from_numpy(triangles), "landmarks": model.landmarks.clone()}
+    weights, triangles = butterfly(model.faces.cpu().numpy(), len(model.mean_shape))
+    tensors = {"faces": torch.from_numpy(triangles), "landmarks": model.landmarks.cpu().clone()}
     for key in TENSORS:
         if key not in tensors:
             tensors[key] = _interpolated(weights, getattr(model, key))
@@ -28,5 +28,5 @@ def subdivided(model: MorphableModel) -> MorphableModel:
 
 def _interpolated(weights: sparse.csr_matrix, values: Tensor) -> Tensor:
     """A tensor of the model, one row a vertex, for the fine vertices."""
-    fine = weights @ values.flatten(1).numpy()
+    fine = weights @ values.cpu().flatten(1).numpy()
     return torch.from_numpy(fine).reshape(len(fine), *values.shape[1:])

@@ -18,7 +18,7 @@ from mofa_lib.results import load_result
 BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = {
     "attack": "10_attack_results",
-    "judge": "10_attack_results",
+    "judge": "asked_from_outside",
     "detection": "11_detection_results",
     "defence": "12_defence_results",
     "adaptive": "13_adaptive_attacks",
@@ -64,8 +64,7 @@ def rejudged(name: str) -> dict:
     data = load_result(name)["data"]
     if "summary" in data:
         data["summary"] = chapter.summarise(data)
-    outside = [chapter.CLAIMS_FROM_OUTSIDE, chapter.behind_from_outside] if name == "judge" else []
-    data["verdicts"] = chapter.verdicts(data, *outside)
+    data["verdicts"] = chapter.verdicts(data)
     return data
 
 

@@ -46,6 +46,18 @@ def test_more_pictures_begin_with_the_same_ones(cache):
     assert many.images[:4].equal(few.images) and many.landmarks[:4].equal(few.landmarks)
 
 
+def test_people_may_be_drawn_part_by_part(cache):
+    """Those after `start` are the same pictures, landmarks, heads and numbers."""
+    all_of_them, last = faces(count=7), faces(count=3, start=4)
+    assert last.images.equal(all_of_them.images[4:])
+    assert last.landmarks.equal(all_of_them.landmarks[4:])
+    assert last.skin(slice(None)).equal(all_of_them.skin(slice(4, None)))
+    assert last.identities.tolist() == [2, 2, 3]
+    here, there = last[0], all_of_them[4]
+    assert here.vertices.equal(there.vertices) and here.illumination.equal(there.illumination)
+    assert here.identity == there.identity and here.attributes == there.attributes
+
+
 def test_splits_and_seeds_are_other_people(cache):
     sets = {
         (split, seed): faces(split, 2, seed=seed, per_identity=1, size=8)
@@ -194,6 +206,8 @@ def test_more_pairs_than_there_are_is_an_error(cache):
         ({"size": 4}, "size ≥ 8"),
         ({"per_identity": 0}, "per_identity ≥ 1"),
         ({"seed": -1}, "seed"),
+        ({"start": -2}, "start ≥ 0"),
+        ({"start": 3}, "start must be a multiple of per_identity"),
     ],
 )
 def test_wrong_requests_are_refused(cache, wrong, message):

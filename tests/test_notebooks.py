@@ -150,7 +150,7 @@ def test_stored_outputs_do_not_hide_a_run_from_the_book(tmp_path):
         ("06_mofa", "live"),
         pytest.param("06_mofa", "ablate", marks=pytest.mark.slow),
         ("10_attack_results", "live"),
-        pytest.param("10_attack_results", "outside", marks=pytest.mark.slow),
+        pytest.param("asked_from_outside", "live", marks=pytest.mark.slow),
         pytest.param("11_detection_results", "live", marks=pytest.mark.slow),
         ("12_defence_results", "live"),
         pytest.param("13_adaptive_attacks", "live", marks=pytest.mark.slow),

@@ -10,21 +10,24 @@ from mofa_lib import LatentAttack, parts
 from mofa_lib.parts import Parts
 
 PICTURES = torch.rand(7, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+BRIGHTNESS = PICTURES.mean((1, 2, 3))
 
 
 @pytest.fixture
 def called():
-    """How often the function below was called."""
+    """How many pairs the function below was asked about, call by call."""
     return []
 
 
 @pytest.fixture
-def doubled(called):
-    def double(images):
-        called.append(len(images))
-        return 2 * images
+def seen(called):
+    def measure(start, count):
+        called.append(count)
+        some = PICTURES[start : start + count]
+        bright = some.mean((1, 2, 3))
+        return {"all": {"4/255": {"mean": bright}}, "is bright": bright > 0.5, "pixels": some}
 
-    return double
+    return measure
 
 
 @pytest.fixture
@@ -36,10 +39,13 @@ def whole(monkeypatch):
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_parts_join(cache, whole, doubled, called, count, workers):
+def test_parts_join(cache, whole, seen, called, count, workers):
     executor = ThreadPoolExecutor(workers) if workers else None
-    found = Parts("test", executor, size=3)("double", doubled, PICTURES[:count])
-    assert found.equal(2 * PICTURES[:count])
+    found = Parts("test", executor, size=3)("seen", seen, count)
+    assert found.keys() == {"all", "is bright", "pixels"}
+    assert found["all"]["4/255"]["mean"].equal(BRIGHTNESS[:count])
+    assert found["is bright"].equal(BRIGHTNESS[:count] > 0.5)
+    assert found["pixels"].equal(PICTURES[:count])
     assert sum(called) == count and max(called) <= 3
 
 
@@ -54,39 +60,71 @@ def test_an_attack_in_parts_is_the_attack(cache):
         return (a - b).norm(dim=1)
 
     attack = LatentAttack(encode, apart, 0.1, steps=10, batch=3)
-    expected = attack(PICTURES, PICTURES.flip(0)).images
+    targets = PICTURES.flip(0)
+    expected = attack(PICTURES, targets).images
 
-    def hit(x, y):
-        return attack(x, y).images
+    def measure(start, count):
+        pair = (x[start : start + count] for x in (PICTURES, targets))
+        return {"images": attack(*pair).images}
 
-    assert Parts("test", size=3)("attack", hit, PICTURES, PICTURES.flip(0)).equal(expected)
+    assert Parts("test", size=3)("attack", measure, 7)["images"].equal(expected)
 
 
-def test_what_was_interrupted_goes_on(cache, doubled, called):
-    def interrupted(images):
+def test_what_was_interrupted_goes_on(cache, seen, called):
+    def interrupted(start, count):
         if len(called) == 2:
             raise KeyboardInterrupt
-        return doubled(images)
+        return seen(start, count)
 
     first = Parts("test", size=2, seed=0)
     with pytest.raises(KeyboardInterrupt):
-        first("double", interrupted, PICTURES)
+        first("seen", interrupted, 7)
     again = Parts("test", size=2, seed=0)
     assert again.folder == first.folder and again.earlier == 0
-    assert again("double", doubled, PICTURES).equal(2 * PICTURES)
+    assert again("seen", seen, 7)["pixels"].equal(PICTURES)
     assert called == [2, 2, 2, 1]
     assert again.earlier > 0
 
-    damaged = sorted((again.folder / "double").iterdir())[1]
+    damaged = sorted(again.folder.glob("*.safetensors"))[1]
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    assert Parts("test", size=2, seed=0)("double", doubled, PICTURES).equal(2 * PICTURES)
+    assert Parts("test", size=2, seed=0)("seen", seen, 7)["pixels"].equal(PICTURES)
     assert called == [2, 2, 2, 1, 2]
 
     again.finish()
     assert not again.folder.exists()
 
 
-def test_parts_of_something_else_are_not_taken(cache, doubled, monkeypatch):
+def test_more_pairs_keep_the_parts_of_fewer(cache, seen, called):
+    """A last part that was shorter is measured anew."""
+    assert Parts("test", size=2)("seen", seen, 5)["pixels"].equal(PICTURES[:5])
+    assert Parts("test", size=2)("seen", seen, 7)["pixels"].equal(PICTURES)
+    assert called == [2, 2, 1, 2, 1]
+
+
+def test_names_keep_their_order(cache):
+    """Tables and figures go by it, also where parts were read."""
+
+    def measure(start, count):
+        rows = torch.arange(start, start + count)
+        return {"none": rows, "4 bits": {"shape": rows, "mm": rows / 2}, "JPEG": rows > 2}
+
+    for _ in range(2):
+        found = Parts("test", size=2)("measured", measure, 5)
+        assert list(found) == ["none", "4 bits", "JPEG"]
+        assert list(found["4 bits"]) == ["shape", "mm"]
+
+
+def test_parts_are_carried_to_another_folder(cache, tmp_path, seen, called):
+    here = Parts("test", size=2, folder=tmp_path / "here")
+    here("seen", seen, 7)
+    assert here.folder.parent == tmp_path / "here" and not (cache / "parts").exists()
+    (tmp_path / "here").rename(tmp_path / "there")
+    there = Parts("test", size=2, folder=tmp_path / "there")
+    assert there("seen", seen, 7)["pixels"].equal(PICTURES)
+    assert called == [2, 2, 2, 1]
+
+
+def test_parts_of_something_else_are_not_taken(cache, seen, monkeypatch):
     def folders():
         yield Parts("test", seed=0).folder
         yield Parts("other", seed=0).folder
@@ -104,26 +142,27 @@ def test_parts_of_something_else_are_not_taken(cache, doubled, monkeypatch):
 
     assert len(set(folders())) == 7
     kept = Parts("test", size=4)
-    assert kept("a/b", doubled, PICTURES).equal(2 * PICTURES)
-    assert kept("a c", lambda images: images, PICTURES).equal(PICTURES)
+    assert kept("a", seen, 7)["pixels"].equal(PICTURES)
+    other = kept("a c", lambda start, count: {"start": torch.full((count,), start)}, 7)
+    assert other["start"].tolist() == [0, 0, 0, 0, 4, 4, 4]
 
 
 def test_all_parts_have_the_threads_of_the_first(cache):
-    def threads(images):
-        return torch.full((len(images),), torch.get_num_threads())
+    def threads(start, count):
+        return {"threads": torch.full((count,), torch.get_num_threads())}
 
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        assert Parts("test", size=3)("one", threads, PICTURES).tolist() == 7 * [2]
+        assert Parts("test", size=3)("one", threads, 7)["threads"].tolist() == 7 * [2]
         torch.set_num_threads(1)
-        assert Parts("test", size=3)("two", threads, PICTURES).tolist() == 7 * [2]
+        assert Parts("test", size=3)("two", threads, 7)["threads"].tolist() == 7 * [2]
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
 
 
-def test_a_worker_gets_its_pictures_and_not_all(cache, monkeypatch):
+def test_a_worker_gets_the_function_and_no_pictures(cache):
     sent = []
 
     class Sending(ThreadPoolExecutor):
@@ -131,14 +170,17 @@ def test_a_worker_gets_its_pictures_and_not_all(cache, monkeypatch):
             sent.append(len(pickle.dumps(arguments)))
             return super().submit(function, *arguments)
 
-    many = torch.zeros(40, 3, 8, 8)
-    found = Parts("test", Sending(1), size=10)("same", torch.abs, many)
-    assert found.equal(many)
-    assert len(sent) == 4 and max(sent) < many.nbytes / 2
+    found = Parts("test", Sending(1), size=10)("same", _numbers, 40)
+    assert found["number"].tolist() == list(range(40))
+    assert len(sent) == 4 and max(sent) < 2000
 
 
-def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, doubled):
+def _numbers(start, count):
+    return {"number": torch.arange(start, start + count)}
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, seen):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MOFA_CACHE", str(tmp_path / "file"))
     with pytest.raises(OSError, match="cannot be written .*set MOFA_CACHE to a folder of your own"):
-        Parts("test")("double", doubled, PICTURES)
+        Parts("test")("seen", seen, 7)

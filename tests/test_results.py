@@ -13,7 +13,14 @@ from test_weights import save
 
 from mofa_lib import results
 from mofa_lib.artifacts import SHIPPED
-from mofa_lib.results import load_result, made_with, packed, save_result, unpacked
+from mofa_lib.results import (
+    load_result,
+    made_with,
+    packed,
+    packed_all,
+    save_result,
+    unpacked,
+)
 
 MAKEFILE = Path(__file__).parents[1] / "Makefile"
 
@@ -88,7 +95,6 @@ def test_missing_results_name_the_command(tmp_path, monkeypatch):
     signs = {  # in the recipe that makes each
         "mofa": "-p live True",
         "ablation": "-p ablate True",
-        "judge": "-p outside True",
         "likeness": "tests.meter",
         "scans": "tests.scans",
     }
@@ -102,6 +108,11 @@ def test_missing_results_name_the_command(tmp_path, monkeypatch):
 def test_packed_numbers_have_five_digits():
     assert packed([1.0, 0.123456789, -2e-9, 123456.0]) == "1 0.12346 -2e-09 1.2346e+05"
     assert packed(torch.tensor([0.5, 0.25])) == packed(np.array([0.5, 0.25])) == "0.5 0.25"
+
+
+def test_numbers_under_names_are_packed():
+    measured = {"a": torch.tensor([0.5, 2.0]), "b": {"c": {"d": torch.tensor([True, False])}}}
+    assert packed_all(measured) == {"a": "0.5 2", "b": {"c": {"d": "1 0"}}}
 
 
 def test_packed_numbers_come_back():

@@ -109,7 +109,7 @@ def plots(build_site):
             for name in sorted({row["figure"] for row in rows} - {""})
         )
         labels = "\n\n".join(f"(rules-{name})=\n## Rules {name}" for name in names)
-        chapter = f"(ch-detection)=\n# Chapter\n\n{labels}\n\n{figures}"
+        chapter = f"(ch-detection)=\n(ch-attack-results)=\n# Chapter\n\n{labels}\n\n{figures}"
         plots = "\n\n".join(f"```{{verdicts}} {name}\n```" for name in names)
         text = f"# Plots\n\n```{{verdict-count}}\n```\n\n{plots}\n"
         soups, warned = build_site({"chapter": chapter, "plots": text}, "verdicts")
@@ -253,6 +253,73 @@ def _numbers(part) -> list[float]:
     return [number for value in part for number in _numbers(value)]
 
 
+# The rules of the attack, on numbers that were made up
+
+
+@pytest.fixture(scope="module")
+def attack():
+    """Chapter 10's functions."""
+    return rejudge.rules("attack")
+
+
+def needs(**levels: list[int]) -> dict:
+    """Of 40 pairs, the smallest grey levels in turn, by attack; no judge is weak, or taken in."""
+    names = {"eq_1": "MoFA", "features": "MoFA, features", "cnn": "CNN"}
+    similar = {"each": {"to_target": packed(np.zeros(40))}}
+    return {
+        "refused": {"MoFA": 0.1, "CNN": 0.2},
+        "thresholds": {"MoFA": 0.5, "CNN": 0.5},
+        "clean": {"MoFA": similar, "CNN": similar},
+        "smallest": {names[key]: packed(np.resize(x, 40)) for key, x in levels.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("levels", "word", "said"),
+    [
+        ({"eq_1": [4], "features": [2], "cnn": [1]}, "contradicted", "by Eq. 1 +2.00"),
+        ({"eq_1": [4], "features": [1, 2], "cnn": [2, 4]}, "reproduced", "by features -1.00"),
+        ({"eq_1": [4], "features": [1, 4], "cnn": [2]}, "untestable here", "features +0.00"),
+    ],
+)
+def test_easier_is_who_needs_less(attack, levels, word, said):
+    """In octaves, pair by pair: 4 in place of 2 is one."""
+    ours, found = attack.easier(needs(**levels))
+    assert found == word and said in ours
+
+
+def test_who_is_easier_is_not_asked_of_weak_judges(attack):
+    data = needs(eq_1=[4], features=[2], cnn=[1])
+    data["refused"]["CNN"] = 0.6
+    assert attack.easier(data)[1] == "untestable here"
+    data["refused"]["CNN"] = 0.2
+    often = {"each": {"to_target": packed(np.arange(40) < 20)}}
+    data["clean"]["CNN"] = often
+    assert attack.easier(data)[1] == "untestable here"
+
+
+def test_bisection_finds_the_smallest_level(attack, monkeypatch):
+    """Of victims of which each is known from which level on it is taken in: as trying them all."""
+    needed = torch.arange(1, 31)
+    asked = []
+
+    def attack_on(name, level):
+        asked.append(level)
+        return lambda originals, targets: (originals <= level).float()
+
+    space = attack.smallest.__globals__
+    monkeypatch.setitem(space, "attack_on", attack_on)
+    monkeypatch.setitem(space, "aims", {"CNN": ("CNN",)})
+    monkeypatch.setitem(space, "thresholds", {"CNN": 0.5})
+    monkeypatch.setitem(space, "judge", lambda images, *_: {"CNN": {"to_target": images}})
+    rows = {
+        str(level): {"CNN": {"to_target": (needed <= level).float()}} for level in attack.SHARED
+    }
+    found = attack.smallest("CNN", rows, needed, needed)
+    assert found.equal(needed.clamp(max=17))
+    assert not set(asked) & set(attack.SHARED) and len(asked) == len(set(asked)) == 11
+
+
 # The rules of the judges from outside, on answers that were made up
 
 
@@ -287,7 +354,7 @@ def answers(clean=0.2, attacked=0.8, own=0.9, of=None, **taken) -> dict:
 
 @pytest.fixture(scope="module")
 def outside():
-    """Chapter 10's functions."""
+    """The page's functions."""
     return rejudge.rules("judge")
 
 
@@ -296,10 +363,12 @@ def outside():
     [
         ({}, "reproduced"),
         ({"attacked": 0.52}, "direction only"),  # half may still be right
-        ({"of": {"faceres": {"attacked": 0.3}}}, "direction only"),  # one judge is not enough
-        ({"attacked": 0.2}, "contradicted"),
-        ({"of": {"dlib": {"attacked": 0.1}}}, "contradicted"),
+        ({"of": {"faceres": {"attacked": 0.45}}}, "direction only"),  # one judge is not enough
+        ({"attacked": 0.3}, "contradicted"),
+        ({"of": {"dlib": {"attacked": 0.3}}}, "contradicted"),
+        ({"clean": 0.45, "attacked": 0.45}, "untestable here"),  # too few to tell
         ({"of": {"faceres": {"own": 0.2}}}, "untestable here"),  # nobody could do better
+        ({"of": {"faceres": {"own": 0.55}}}, "untestable here"),  # perhaps no better than a coin
     ],
 )
 def test_another_face_is_one_to_both_judges(outside, said, word):
@@ -539,10 +608,12 @@ def test_null_models_know_nothing_of_faces(defence):
 def test_nobody_is_in_two_pairs(outside, cache, monkeypatch):
     """And everybody in two different pictures."""
     settings = replace(profile("smoke"), size=8)
-    monkeypatch.setitem(outside.couples.__globals__, "chosen", settings)
-    faces = RenderedFaces("validation", 12, 5, size=8, per_identity=2)
+    monkeypatch.setitem(outside.by_role.__globals__, "chosen", settings)
+    monkeypatch.setitem(outside.by_role.__globals__, "smoke", True)
+    seed = outside.NEW_PEOPLE + load_result("judge")["seed"]
+    faces = RenderedFaces("validation", 20, seed, size=8, per_identity=2)
     people = []
-    for images, points in outside.couples("validation", 3, 5).values():
+    for images, points in outside.by_role(2, 3).values():
         which = [(faces.landmarks == mark).all(2).all(1).nonzero().item() for mark in points]
         assert images.equal(faces.batch(which))
         people.append(faces.identities[which].tolist())
@@ -585,12 +656,12 @@ def test_aurocs_compare_different_pairs(chapter_11):
             weight = weights[:, i] * weights[:, j]
             wins += weight * ((hit[i] > clean[j]) + 0.5 * (hit[i] == clean[j]))
             compared += weight
-    np.testing.assert_allclose(chapter_11.auroc(clean, hit, weights), wins / compared)
+    np.testing.assert_allclose(chapter_11.auroc_of_draws(clean, hit, weights), wins / compared)
 
 
 def test_a_draw_of_one_pair_has_no_auroc_and_spoils_no_interval(chapter_11):
     weights = np.array([[1, 1, 1], [3, 0, 0], [1, 1, 1], [0, 0, 3]])
-    found = chapter_11.auroc(np.array([0.0, 1, 2]), np.array([2.0, 3, 4]), weights)
+    found = chapter_11.auroc_of_draws(np.array([0.0, 1, 2]), np.array([2.0, 3, 4]), weights)
     np.testing.assert_array_equal(found, [5.5 / 6, np.nan, 5.5 / 6, np.nan])
     assert chapter_11.interval(found) == [0.9167, 0.9167, 0.9167]
 
@@ -602,15 +673,35 @@ def test_a_threshold_that_cannot_be_had_flags_nothing(chapter_11):
 
 
 def test_chapter_11_shows_nobody_twice(chapter_11, cache, monkeypatch):
+    """Also part by part: here two pairs, then one."""
     space = chapter_11.couples.__globals__
     monkeypatch.setitem(space, "chosen", replace(profile("smoke"), size=8))
+    monkeypatch.setitem(space, "device", "cpu")
     faces = RenderedFaces("test", 6, space["seed"], size=8, per_identity=1)
-    shown = np.concatenate(chapter_11.couples("test", 3))
+    shown = np.concatenate([*chapter_11.couples(0, 2), *chapter_11.couples(2, 1)])
     which = [int(np.flatnonzero((faces.batch(range(6)).numpy() == x).all((1, 2, 3)))[0])
              for x in shown]  # fmt: skip
     assert sorted(faces.identities[which].tolist()) == list(range(6))
-    for x, y in zip(*chapter_11.strangers("validation", 4), strict=True):
+    originals, targets = chapter_11.strangers("validation", 0, 4)
+    assert targets[:-1].equal(originals[1:])
+    for x, y in zip(originals, targets, strict=True):
         assert not x.equal(y)
+    for x, later in zip(originals[2:], chapter_11.strangers("validation", 2, 2)[0], strict=True):
+        assert x.equal(later)
+
+
+def test_the_noise_of_a_part_is_its_own(chapter_11):
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def noise(start):
+        found = {(what, level): some for what, level, some in chapter_11.disturbed(images, start)}
+        assert len(found) == 4 + 5 * 5
+        return {name: x for name, x in found.items() if "signs" in name[0] or "noise" in name[0]}
+
+    first, again, later = noise(0), noise(0), noise(25)
+    assert len(first) == 9
+    for name, some in first.items():
+        assert some.equal(again[name]) and not some.equal(later[name])
 
 
 def around(*estimates: float, width=0.01) -> dict:
@@ -673,7 +764,7 @@ M = "reproduced as printed, but meaningless"
         ("hard_to_train", around(0.7), D),
         ("hard_to_train", around(0.905), U),
         ("hard_to_train", around(0.95), C),
-        ("not_kept", {}, U),
+        ("without_rule", around(0.5), U),
         ("knows_only_its_attack", around(0.9, 0.55, 0.35), R),
         ("knows_only_its_attack", around(0.9, 0.7, 0.2), D),
         ("knows_only_its_attack", around(0.9, 0.87, 0.03), U),
@@ -780,7 +871,7 @@ def test_the_best_norm_is_chosen_by_validation_people(chapter_11):
     }  # fmt: skip
     weights = chapter_11.draws_of_pairs(200)
     norm, lead = chapter_11.lead_of_js(raw, "hit", weights)
-    areas = [chapter_11.auroc(raw["clean"][s], raw["hit"][s], weights) for s in ("js", "l2")]
+    areas = [chapter_11.aurocs(raw, "hit", s, weights) for s in ("js", "l2")]
     low, high = np.quantile((areas[0] - areas[1])[1:], [0.00625, 0.99375])  # for four ε
     assert norm == "L2" and lead == pytest.approx([areas[0][0] - areas[1][0], low, high], abs=1e-4)
     raw["hit"]["linf"] += 10  # what the test people say has no part in the choice
@@ -817,44 +908,6 @@ def test_the_page_counts_pictures_rightly():
     pieces = find_weights("detector", "cpu").pieces
     seen = sum(piece["steps"] for piece in pieces) * profile("cpu").detector_batch
     assert f"shown {seen // 1000} 000 pictures" in prose
-
-
-def test_chapter_10_says_what_the_judges_from_outside_said(outside):
-    """Its prose about the shipped answers has their numbers."""
-    data = load_result("judge")["data"]
-    cells = nbformat.read(rejudge.BOOK / "10_attack_results.ipynb", as_version=4).cells
-    prose = " ".join(
-        " ".join(cell.source for cell in cells if cell.cell_type == "markdown").split()
-    )
-
-    def percents(*hits) -> list[str]:
-        return [f"{float(100 * x.float().mean()):.0f} %" for x in hits]
-
-    def drawn(row: dict, where="reconstruction", target="target") -> list[str]:
-        return percents(*(outside.nearer(row, name, where, target) for name in outside.JUDGES))
-
-    attacked, clean, own = data["MoFA"]["8"], data["clean"], data["target itself"]
-    one, two = drawn(attacked)
-    assert f"{one} of the reconstructions are nearer to the target by `dlib` and {two} by" in prose
-    said = [" and ".join(drawn(row)) for row in (clean, own)]
-    assert "clean ones {}, the target's own {}.".format(*said) in prose
-    said = [" and ".join(drawn(row, target="target again")) for row in (attacked, clean, own)]
-    assert "the target {} are nearer, clean ones {}: ".format(*said) in prose
-    assert f"its own are {said[2]}, not far" in prose
-    assert f"original: {' and '.join(drawn(attacked, 'picture'))} are nearer" in prose
-
-    def taken_in(attack: str, level: str, who: str) -> str:
-        (share,) = percents(outside.accepted(data, data[attack][level], who))
-        return share
-
-    for level, words in (("1", "by {}, MoFA by {} or {}"), ("2", "is {} against {} or {}")):
-        attacks = [("dlib", "dlib"), ("MoFA", "MoFA"), ("MoFA, features", "MoFA")]
-        found = [taken_in(attack, level, who) for attack, who in attacks]
-        assert f"{level}/255 " in prose and words.format(*found) in prose
-    others = [taken_in("dlib", level, "faceres") for level in data["dlib"]]
-    assert f"`faceres` takes at most {max(others)} of these" in prose
-    refuses = data["limits"]["dlib"]["picture"]["refused"]
-    assert f"it refuses {100 * refuses:.0f} % of right pairs" in prose
 
 
 # The rules about an attacker who knows the defence, on answers that were made up
