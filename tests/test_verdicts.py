@@ -944,10 +944,44 @@ def test_joint_evasion_asks_both_judges_and_every_score(knowing):
     "free, word", [(2, "reproduced"), (30, "direction only"), (70, "contradicted")]
 )
 def test_a_detector_that_is_known_holds_while_few_evade_it(knowing, free, word):
-    data = ladder(knowing, blind=(90, 80, 0, 0, 0), all=(90, 80, free, 100, 100))
-    ours, said, points, bound = knowing.of_detector(data, "all")
+    weak, strong = (90, 80, 1, 100, 100), (90, 80, free, 100, 100)
+    for all_, patient in ((weak, strong), (strong, weak)):  # the stronger one counts
+        data = ladder(knowing, blind=(90, 80, 0, 0, 0), all=all_, patient=patient)
+        ours, said, points, bound = knowing.of_detector(data, knowing.KNOWS)
+        (found,) = points.values()
+        assert said == word and bound == 0.4 and found[0] == free / 100
+
+
+@pytest.mark.parametrize(
+    "free, flags, word",
+    [
+        (2, 90, "reproduced"),
+        (30, 50, "direction only"),
+        (70, 90, "contradicted"),
+        (2, 49, "untestable here"),
+        (70, 49, "untestable here"),
+    ],
+)
+def test_a_copy_that_does_not_see_the_attack_decides_nothing(knowing, free, flags, word):
+    copies = dict.fromkeys(knowing.COPIES, (90, 80, 1, 100, 100))
+    copies[knowing.COPIES[-1]] = (90, 80, free, 100, 100)
+    data = ladder(knowing, blind=(90, 80, 0, 0, 0), **copies)
+    data["copy flags"] = {"blind": packed(np.arange(100) < flags)}
+    ours, said, points, _ = knowing.of_copy(data)
     (found,) = points.values()
-    assert said == word and bound == 0.4 and found[0] == free / 100
+    assert said == word and found[0] == free / 100 and f"flags {flags} %" in ours
+
+
+def test_thresholds_together_flag_as_often_as_one(knowing):
+    drawn = torch.randn(3, 4000, generator=torch.Generator().manual_seed(0))
+    calm, new = ({str(k): x for k, x in enumerate(half)} for half in drawn.split(2000, 1))
+    limits = knowing.together(calm)
+    for scores in (calm, new):
+        flagged = torch.stack([scores[name] > limits[name] for name in limits]).any(0)
+        assert float(flagged.float().mean()) == pytest.approx(0.05, abs=0.015)
+    each = [float((calm[name] > limits[name]).float().mean()) for name in limits]
+    assert max(each) - min(each) < 1e-3  # one level for all
+    assert knowing.together({"one": calm["0"]}) == knowing.alone({"one": calm["0"]})
 
 
 @pytest.mark.parametrize(
@@ -955,9 +989,12 @@ def test_a_detector_that_is_known_holds_while_few_evade_it(knowing, free, word):
     [(10, "reproduced"), (38, "direction only"), (42, "untestable here"), (50, "contradicted")],
 )
 def test_two_autoencoders_hold_longer_if_fewer_evade_them(knowing, two, word):
-    data = ladder(knowing, all=(90, 80, 50, 100, 100), two=(90, 90, 100, 100, 100))
-    passed = np.arange(100) < two
-    data["two pass"] = {"two": packed(passed)}
+    taken = (90, 90, 100, 100, 100)
+    data = ladder(knowing, one=taken, two=taken)
+    data["magnets"] = {
+        name: {"knows": packed(np.arange(100) < count)}
+        for name, count in {"one": 50, "two": two}.items()
+    }
     ours, said, points, _ = knowing.of_two(data)
     (found,) = points.values()
     assert said == word and found[0] == pytest.approx((50 - two) / 100)
@@ -968,10 +1005,15 @@ def test_two_autoencoders_hold_longer_if_fewer_evade_them(knowing, two, word):
 )
 def test_analysis_by_synthesis_is_judged_by_its_auroc(knowing, shift, word):
     drawn = np.random.default_rng(0).normal(size=(2, 100))
-    shown = packed(drawn[1] + shift)
-    for who, other in (("blind", "knows"), ("knows", "blind")):  # the worse one counts
-        gone = {"original": packed(drawn[0]), who: shown, other: packed(drawn[1] + 9)}
-        assert knowing.of_synthesis({"synthesis": {"gone": gone}})[1] == word
+    attackers = ("blind", "knows", "passes", "hides")
+    for worst in attackers:  # counts
+        gone = {who: packed(drawn[1] + 9) for who in attackers}
+        gone |= {"original": packed(drawn[0]), worst: packed(drawn[1] + shift)}
+        data = {"gone": gone, "before": dict.fromkeys(attackers, packed([0.3, 0.5]))}
+        assert knowing.of_synthesis({"synthesis": data})[1] == word
+        data["before"][worst] = packed([0.6, 0.5])  # of no use, so it does not hide
+        said = word if worst == "blind" else "reproduced"
+        assert knowing.of_synthesis({"synthesis": data})[1] == said
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mofa_lib.attack.best import Best
+from mofa_lib.attack.gradient_sign import quantize
 from mofa_lib.attack.latent import LatentAttack
 from mofa_lib.attack.precision import Code, in_bfloat16
 from mofa_lib.face_code import FaceCode
 from mofa_lib.inputs import whole
 
 FLAGGED = 1e6  # no distance is as large: whatever passes is better than whatever is flagged
-SLACK = 0.02  # share of a threshold that stays free, for the rounding to 8 bits
+SLACK = 0.02  # share of a threshold that stays free, so that the detector may compute otherwise
 WIDER = 10.0  # factor between two values of c while one side of the search is open
 
 
@@ -24,7 +25,8 @@ class AdaptiveAttack(LatentAttack):
     has its own c, found by searches one after the other, as Carlini and Wagner do: ten times
     larger or smaller, then between the two, depending on whether the last iterate is flagged. What
     is kept is the nearest iterate of all searches that no score flags; where there is none, the one
-    that is flagged least.
+    that is flagged least. An iterate that looks better than the best so far is judged as a file
+    keeps it, with 8 bits and without bfloat16, before it is taken.
 
     Args:
         encode, distance, epsilon, steps, rate, batch, precision: as `LatentAttack`'s; the steps are
@@ -34,7 +36,8 @@ class AdaptiveAttack(LatentAttack):
         thresholds: by name; the scores that have one must all stay below it.
         weight: c of the first search.
         searches: values of c that are tried.
-        slack: share of a threshold that stays free, for the rounding to 8 bits.
+        slack: share of a threshold that stays free; more of it for a detector that is not the
+            one that `scores` computes.
     Raises:
         ValueError: an argument is out of range.
     Source: Carlini and Wagner 2017 (arXiv:1705.07263); derived in chapter 13.
@@ -70,14 +73,18 @@ class AdaptiveAttack(LatentAttack):
         self.slack = slack
 
     def _iterates(
-        self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
+        self,
+        images: Tensor,
+        targets: Tensor | FaceCode | None,
+        precision: str,
+        begin: Tensor | None = None,
     ) -> Iterator[tuple[Best, Code]]:
         """All searches on one batch: the best so far, always the same object, and the target."""
         encode, scores = self.encode, self.scores
         if precision == "bfloat16":
             encode, scores = in_bfloat16(encode), in_bfloat16(scores)
         low, high = self._box(images)
-        start, target, sign = self._start(images, targets)
+        start, target, sign = self._start(images, targets, begin)
         best = Best.start(images)
         c = _Weights(torch.full_like(images[:, 0, 0, 0], self.weight))
 
@@ -90,7 +97,8 @@ class AdaptiveAttack(LatentAttack):
                 distance = sign * self.distance(code, target)  # (B,)
                 excess = self._excess(scores(attacked, code))  # (B,)
                 is_flagged = excess > 0
-                best.keep(attacked, torch.where(is_flagged, FLAGGED + excess, distance))
+                seems = torch.where(is_flagged, FLAGGED + excess, distance)
+                best.keep(attacked, self._judged(attacked, target, sign, seems < best.objective))
                 yield best, target
                 if step == self.steps:
                     break
@@ -98,6 +106,21 @@ class AdaptiveAttack(LatentAttack):
                 optimizer.step()
                 u.data = u.data.clamp(low, high)
             c.search(is_flagged)
+
+    @torch.no_grad()
+    def _judged(
+        self, attacked: Tensor, target: Code, sign: int, asked: Bool[Tensor, " B"]
+    ) -> Float[Tensor, " B"]:
+        """What is best of the pictures as a file keeps them; infinite where nobody asks."""
+        objective = torch.full_like(attacked[:, 0, 0, 0], torch.inf)
+        if asked.any():
+            (rows,) = asked.nonzero(as_tuple=True)
+            saved = quantize(attacked[rows].clamp(0, 1))
+            code = self.encode(saved)
+            distance = sign * self.distance(code, target[rows])
+            excess = self._excess(self.scores(saved, code))
+            objective[rows] = torch.where(excess > 0, FLAGGED + excess, distance)
+        return objective
 
     def _excess(self, scores: Mapping[str, Tensor]) -> Float[Tensor, " B"]:
         """Σ max(0, s / t − 1 + slack): 0 where no score comes near its threshold."""

@@ -135,7 +135,10 @@ class LatentAttack:
         return self.epsilon * (self.cap or 1)
 
     def __call__(
-        self, images: Float[Tensor, "N 3 H W"], targets: Tensor | FaceCode | None = None
+        self,
+        images: Float[Tensor, "N 3 H W"],
+        targets: Tensor | FaceCode | None = None,
+        begin: Tensor | None = None,
     ) -> Attacked:
         """Attack pictures, each toward its own target or, without targets, away from its code.
 
@@ -143,29 +146,40 @@ class LatentAttack:
             images: RGB in [0, 1].
             targets: as many pictures, or codes as `encode` gives them (not of four axes, which
                 pictures have).
+            begin: pictures within the bound at which the search begins, as those that another
+                attack has found; by default it begins at `images`.
         Raises:
             TypeError: the images are no floating-point tensor.
             ValueError: they are no batch of pictures, or there are not as many targets, or of
-                another size.
+                another size; or `begin` has another shape.
         """
         images = checked(images, targets)
+        if begin is not None and begin.shape != images.shape:
+            raise ValueError(
+                f"Each picture begins at one of its size, got {tuple(images.shape)} and "
+                f"{tuple(begin.shape)}."
+            )
         own = str(images.dtype).removeprefix("torch.")
 
         if self.precision == "bfloat16":
-            return self._search(images, targets, "bfloat16")
+            return self._search(images, targets, "bfloat16", begin)
         if self.precision == "auto" and self.goal is None and is_faster_in_bfloat16(images):
             try:
-                return self._search(images, targets, "bfloat16")
+                return self._search(images, targets, "bfloat16", begin)
             except Exception as error:  # encode may be anybody's, and fail in any way
                 warnings.warn(
                     f"The attack fails in bfloat16 ({error}), so it searches in {own}: "
                     'precision="float32" does so at once.',
                     stacklevel=2,
                 )
-        return self._search(images, targets, own)
+        return self._search(images, targets, own, begin)
 
     def _search(
-        self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
+        self,
+        images: Tensor,
+        targets: Tensor | FaceCode | None,
+        precision: str,
+        begin: Tensor | None,
     ) -> Attacked:
         """Algorithm 1, one batch after the other."""
         batches = images.split(self.batch)
@@ -173,12 +187,13 @@ class LatentAttack:
             target_batches = [None] * len(batches)
         else:
             target_batches = split_targets(targets, self.batch)
+        starts = [None] * len(batches) if begin is None else begin.split(self.batch)
         name = f"attack, L∞ {255 * self.bound:.3g}/255"
         bar = tqdm(batches, desc=name, unit="batch", disable=len(batches) < 2)
         results = []
-        for batch, target_batch in zip(bar, target_batches, strict=True):
+        for batch, target_batch, start in zip(bar, target_batches, starts, strict=True):
             with torch.inference_mode(False):  # also where the caller wants no gradients
-                *_, (best, target) = self._iterates(batch, target_batch, precision)
+                *_, (best, target) = self._iterates(batch, target_batch, precision, start)
                 results.append(self._attacked(batch, best, target, precision))
 
         return Attacked(
@@ -215,12 +230,16 @@ class LatentAttack:
             yield self._attacked(images, *found, precision)
 
     def _iterates(
-        self, images: Tensor, targets: Tensor | FaceCode | None, precision: str
+        self,
+        images: Tensor,
+        targets: Tensor | FaceCode | None,
+        precision: str,
+        begin: Tensor | None = None,
     ) -> Iterator[tuple[Best, Code]]:
         """Algorithm 1 on one batch: the best so far, always the same object, and the target."""
         encode = in_bfloat16(self.encode) if precision == "bfloat16" else self.encode
         low, high = self._box(images)
-        start, target, sign = self._start(images, targets)
+        start, target, sign = self._start(images, targets, begin)
         u = start.clamp(low, high).requires_grad_()  # (B, 3, H, W)
         optimizer = torch.optim.Adam([u], lr=self.rate)
         best = Best.start(images)
@@ -261,15 +280,18 @@ class LatentAttack:
         return low, high
 
     @torch.no_grad()
-    def _start(self, images: Tensor, targets: Tensor | FaceCode | None) -> tuple[Tensor, Code, int]:
+    def _start(
+        self, images: Tensor, targets: Tensor | FaceCode | None, begin: Tensor | None
+    ) -> tuple[Tensor, Code, int]:
         """The first u, the code to come to or to leave, and the sign of the distance in Eq. 1."""
+        there = None if begin is None else (begin - images) / max(self.bound, 1e-12)
         if targets is None:
             # At the own code the distance has no gradient: begin beside it.
             noise = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(0))
             start = (2 * noise - 1).to(images).expand_as(images)
-            return start, self.encode(images), -1
+            return start if there is None else there, self.encode(images), -1
         target = self.encode(targets) if are_pictures(targets) else targets
-        return torch.zeros_like(images), target, 1
+        return torch.zeros_like(images) if there is None else there, target, 1
 
     def _magnitude(self, u: Tensor) -> Float[Tensor, " B"]:
         """λ_pert times the mean magnitude of the clipped d."""
