@@ -198,8 +198,10 @@ def auroc_of_pairs(
 
 
 def auroc_of_draws(
-    clean: Float[Tensor, " N"], attacked: Float[Tensor, " N"], weights: np.ndarray
-) -> np.ndarray:
+    clean: Float[Tensor, " N"] | Float[np.ndarray, " N"],
+    attacked: Float[Tensor, " N"] | Float[np.ndarray, " N"],
+    weights: Float[np.ndarray, "D N"] | Int[np.ndarray, "D N"],
+) -> Float[np.ndarray, " D"]:
     """AUROC of scores of pictures and their attacked twins, for each draw of pairs.
 
     No picture is compared with its own twin. Statistics that are compared take the same draws.
