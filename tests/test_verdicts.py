@@ -20,7 +20,7 @@ from mofa_lib import RenderedFaces
 from mofa_lib.evidence import evidence
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.profiles import profile
-from mofa_lib.results import load_result, packed
+from mofa_lib.results import FROZEN_SEED, load_result, packed
 from mofa_lib.weights import find_weights
 
 PAGE = (Path(__file__).parents[1] / "book" / "reproduction.md").read_text(encoding="utf8")
@@ -174,6 +174,8 @@ def test_marks_lie_where_the_numbers_are(plots):
         for row in verdicts.rows(name):
             inside = " ".join(by_claim[row["claim"]].text.split()).replace("’", "'")
             assert result["command"] in inside and f"n = {result['n']} pairs" in inside
+            run = "the frozen run" if result["seed"] == FROZEN_SEED else "development"
+            assert f"{run}, n =" in inside
             assert row["rule"] in inside and f"The paper: {row['paper']}. Ours:" in inside
 
 

@@ -94,8 +94,7 @@ class Verdicts(_FromResults):
         self.env.note_reread()  # the file, the chapter's rules and its pictures may change
         name = self.arguments[0]
         result = load_result(name)
-        is_frozen = result["seed"] == FROZEN_SEED or "rules" in result["data"]
-        run = "the frozen run" if is_frozen else "development"
+        run = "the frozen run" if result["seed"] == FROZEN_SEED else "development"
         made = f"{run}, n = {result['n']} pairs · {made_with(result)}"
         drawn, quantities = [], dict.fromkeys(row["axis"] for row in rows(name))
         for quantity in sorted(quantities, key=bool, reverse=True):  # last, rows without a number
