@@ -209,6 +209,17 @@ def test_what_a_chapter_begins_with_is_folded(path):
 
 
 @every_notebook
+def test_what_cells_say_is_plain_markdown(path):
+    """In outputs neither MyST's roles nor formulas are typeset."""
+    for cell in code_cells(nbformat.read(path, as_version=4)):
+        for node in ast.walk(ast.parse(re.sub("^[%!].*$", "", cell.source, flags=re.MULTILINE))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"{(numref|ref|eq|cite)}`|\$[^$\n]+\$", node.value), (
+                    cell.source
+                )
+
+
+@every_notebook
 def test_three_cells_are_checked(path):
     """They print text, since nbval compares no pictures."""
     checked = checked_cells(nbformat.read(path, as_version=4))
