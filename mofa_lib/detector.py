@@ -211,6 +211,25 @@ def calibrate(benign: Float[Tensor, " N"], false_positives: float = 0.05) -> flo
     return float(benign.sort().values[rank - 1])
 
 
+def calibrate_together(
+    benign: Mapping[str, Float[Tensor, " N"]], false_positives: float = 0.05
+) -> dict[str, float]:
+    """Thresholds of several scores, so that about this share of new pictures raises *any* alarm.
+
+    Each lies at the same rank among its own scores. Which rank that is, the highest rank of each
+    picture says.
+
+    Args:
+        benign: scores by name, all of the same pictures.
+        false_positives: α, the share that exceeds any of the thresholds.
+    Raises:
+        ValueError: as `calibrate`.
+    """
+    ranks = torch.stack([scores.argsort().argsort() for scores in benign.values()])  # (K, N)
+    rank = int(calibrate(ranks.amax(0).float(), false_positives))
+    return {name: float(scores.sort().values[rank]) for name, scores in benign.items()}
+
+
 def flagged(scores: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
     """Which pictures each score calls attacked."""
     calls = {}

@@ -122,10 +122,11 @@ def rate(hits: Tensor, confidence: float = 0.95) -> tuple[float, float, float]:
 def rate_difference(
     hits: Bool[Tensor, " N"], others: Bool[Tensor, " N"]
 ) -> tuple[float, float, float]:
-    """A share minus another one of the same pairs, with an interval of at least 95 %.
+    """A share minus another one of the same pairs, with an interval.
 
-    It reaches from the ends of Wilson's intervals of the pairs that are won and of those that are
-    lost, so it is rather too wide, and no point where no pair differs.
+    It reaches from the ends of Wilson's 95 % intervals of the pairs that are won and of those that
+    are lost. So it is wider than Newcombe's (1998), which adds the squares of these distances, and
+    no point where no pair differs.
     """
     won, low, high = rate(hits & ~others)
     lost, least, most = rate(others & ~hits)

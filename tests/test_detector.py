@@ -17,6 +17,7 @@ from mofa_lib.detector import (
     ReformingAutoencoder,
     build,
     calibrate,
+    calibrate_together,
     flagged,
     jensen_shannon,
     kullback_leibler,
@@ -203,6 +204,34 @@ def test_too_few_scores_are_refused(count, alpha, least):
     ):
         calibrate(torch.rand(count), alpha)
     calibrate(torch.rand(least), alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_together_scores_raise_as_few_alarms_as_one(alpha):
+    """Against a trial of all ranks, and on new pictures, where each alone would raise too many."""
+    benign = torch.randn(399, 3, generator=seeded()) @ torch.tensor(
+        [[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.3, 2.0]]
+    )
+    scores = dict(zip("abc", benign.exp().T, strict=True))
+    found = calibrate_together(scores, alpha)
+
+    def alarms(thresholds: dict, of: dict) -> int:
+        return int(torch.stack([of[name] > thresholds[name] for name in of]).any(0).sum())
+
+    allowed = math.floor(400 * alpha) - 1  # as many exceed the ⌈400(1−α)⌉-th of 399
+    for rank in range(399):
+        tried = {name: float(x.sort().values[rank]) for name, x in scores.items()}
+        if alarms(tried, scores) <= allowed:
+            break
+    assert found == tried
+
+    new = torch.randn(20_000, 3, generator=seeded()) @ torch.tensor(
+        [[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.3, 2.0]]
+    )
+    new = dict(zip("abc", new.exp().T, strict=True))
+    assert alarms(found, new) / 20_000 == pytest.approx(alpha, abs=0.02)
+    single = {name: calibrate(x, alpha) for name, x in scores.items()}
+    assert alarms(single, new) / 20_000 > 1.5 * alpha
 
 
 def test_flags_are_scores_above_their_thresholds():
