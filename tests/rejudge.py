@@ -22,6 +22,7 @@ CHAPTERS = {
     "detection": "11_detection_results",
     "defence": "12_defence_results",
     "adaptive": "13_adaptive_attacks",
+    "attackers": "more_attackers",
     "claims": "smaller_claims",
 }
 

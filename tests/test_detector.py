@@ -232,6 +232,7 @@ def test_together_scores_raise_as_few_alarms_as_one(alpha):
     assert alarms(found, new) / 20_000 == pytest.approx(alpha, abs=0.02)
     single = {name: calibrate(x, alpha) for name, x in scores.items()}
     assert alarms(single, new) / 20_000 > 1.5 * alpha
+    assert calibrate_together({"a": scores["a"]}, alpha) == {"a": single["a"]}
 
 
 def test_flags_are_scores_above_their_thresholds():

@@ -154,6 +154,7 @@ def test_stored_outputs_do_not_hide_a_run_from_the_book(tmp_path):
         pytest.param("11_detection_results", "live", marks=pytest.mark.slow),
         ("12_defence_results", "live"),
         pytest.param("13_adaptive_attacks", "live", marks=pytest.mark.slow),
+        pytest.param("more_attackers", "live", marks=pytest.mark.slow),
         ("smaller_claims", "live"),
     ],
 )

@@ -33,7 +33,7 @@ WINGS = {
         {"adaptive", "check"},
         {"latent", "trial"},
         {"apgd", "queries", "report", "result", "targets", "universal"},
-        {"best", "distance", "gradient_sign", "precision"},
+        {"best", "distance", "gradient_sign", "layers", "precision"},
     ),
     "judges": ({"build"}, {"judge"}, {"networks"}),
     "show": (

@@ -974,18 +974,6 @@ def test_a_copy_that_does_not_see_the_attack_decides_nothing(knowing, free, flag
     assert said == word and found[0] == free / 100 and f"flags {flags} %" in ours
 
 
-def test_thresholds_together_flag_as_often_as_one(knowing):
-    drawn = torch.randn(3, 4000, generator=torch.Generator().manual_seed(0))
-    calm, new = ({str(k): x for k, x in enumerate(half)} for half in drawn.split(2000, 1))
-    limits = knowing.together(calm)
-    for scores in (calm, new):
-        flagged = torch.stack([scores[name] > limits[name] for name in limits]).any(0)
-        assert float(flagged.float().mean()) == pytest.approx(0.05, abs=0.015)
-    each = [float((calm[name] > limits[name]).float().mean()) for name in limits]
-    assert max(each) - min(each) < 1e-3  # one level for all
-    assert knowing.together({"one": calm["0"]}) == knowing.alone({"one": calm["0"]})
-
-
 @pytest.mark.parametrize(
     "two, word",
     [(10, "reproduced"), (38, "direction only"), (42, "untestable here"), (50, "contradicted")],

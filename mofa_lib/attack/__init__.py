@@ -8,6 +8,7 @@ from mofa_lib.attack.check import check_attack
 from mofa_lib.attack.distance import WEIGHTS, CodeDistance
 from mofa_lib.attack.gradient_sign import fgsm, pgd, quantize, random_signs
 from mofa_lib.attack.latent import READINGS, LatentAttack
+from mofa_lib.attack.layers import EveryLayer
 from mofa_lib.attack.precision import PRECISIONS
 from mofa_lib.attack.queries import Asked, nes, square
 from mofa_lib.attack.report import AttackReport, Check
@@ -24,6 +25,7 @@ __all__ = [
     "Attacked",
     "Check",
     "CodeDistance",
+    "EveryLayer",
     "LatentAttack",
     "apgd",
     "check_attack",
