@@ -1117,3 +1117,62 @@ def test_a_threshold_errs_on_both_sides(claims):
     """Of two couples: one right pair refused, one stranger taken in."""
     rows = {"same": torch.tensor([0.1, 0.9, 0.9, 0.9]), "strangers": torch.tensor([0, 0, 0.6, 0])}
     assert claims.wrong(rows, 0.5).tolist() == [0.25, 0.25]
+
+
+# The rules on more attackers, on answers that were made up
+
+
+@pytest.fixture(scope="module")
+def more():
+    return rejudge.rules("attackers")
+
+
+def meeting(rules, attackers: dict) -> dict:
+    """A hundred pairs. By attacker: how many of the first are taken, and by which detectors how
+    many of the last are flagged; by the others, all of them.
+    """
+    pairs, rows = np.arange(100), {}
+    for who, (taken, flagged) in attackers.items():
+        leaning = packed(np.where(pairs < taken, 0.1, -0.1))
+        calls = {name: packed(pairs >= 100 - flagged.get(name, 100)) for name in rules.DETECTORS}
+        rows[who] = {"f": leaning, "judge": leaning} | calls
+    return {"evasion": rows}
+
+
+def test_one_at_random_is_passed_as_often_as_those_who_may_be_drawn(more):
+    data = meeting(more, {"anybody": (80, {"linear": 0, "Table 1": 50})})
+    assert more.evades(data, "anybody", "linear").sum() == 80
+    assert more.evades(data, "anybody", "Table 1").sum() == 50
+    assert not more.evades(data, "anybody", "JPEG").any()
+    drawn = more.evades(data, "anybody", more.DRAWN)
+    assert drawn.sum() == (80 + 50) / 4 and set(drawn) == {0, 0.25, 0.5}
+
+
+@pytest.mark.parametrize(
+    "through, flagged, word",
+    [
+        (70, 20, "reproduced"),  # the null model is passed by 70, the linear autoencoder by 30
+        (43, 40, "direction only"),
+        (36, 45, "untestable here"),
+        (10, 45, "contradicted"),
+        (10, 51, "untestable here"),  # its attackers are stuck
+    ],
+)
+def test_a_null_model_is_compared_with_the_best_attack_on_each(more, through, flagged, word):
+    mean = "mean 4 × 4"
+    attackers = {
+        "blind": (5, dict.fromkeys(more.DETECTORS, 0)),
+        "linear": (30, {"linear": 0}),
+        mean: (through, {mean: flagged}),
+    }
+    data = meeting(more, attackers)
+    ones, others = more.passed(data, mean), more.passed(data, "linear")
+    assert (ones.sum(), others.sum()) == (through, 30)
+    found = "untestable here" if more.is_stuck(data, mean) else more.more(ones, others)[1]
+    assert found == word
+
+
+@pytest.mark.parametrize("ones, others", [(100, 90), (0, 0), (3, 2)])
+def test_where_there_is_no_room_nothing_is_said(more, ones, others):
+    pairs = np.arange(100)
+    assert more.more(pairs < ones, pairs < others)[1] == "untestable here"
