@@ -173,6 +173,25 @@ def test_where_nothing_passes_the_least_flagged_is_kept():
     assert found.images.mean() == pytest.approx(0.3, abs=1e-3)
 
 
+def test_among_the_flagged_a_hundredth_of_the_threshold_decides():
+    """Nothing passes with the margin, and little without: what does is to be found."""
+    grey = torch.full((1, 3, 4, 4), 0.5)
+
+    def close_by(images, code):
+        return {"score": 0.99 + (images.mean((1, 2, 3)) - 0.45).abs()}
+
+    attack = AdaptiveAttack(
+        lambda images: images.flatten(1),
+        distance,
+        close_by,
+        {"score": 1.0},
+        0.1,
+        precision="float32",
+    )
+    found = attack(grey, grey + 0.1)
+    assert 0.98 < close_by(quantize(found.images), None)["score"].item() < 0.993
+
+
 def test_no_epsilon_no_perturbation(pictures, encode):
     originals, targets = pictures
     attack = AdaptiveAttack(encode, distance, roughness, {"rough": 1.0}, 0.0, steps=3)

@@ -97,7 +97,7 @@ class AdaptiveAttack(LatentAttack):
                 distance = sign * self.distance(code, target)  # (B,)
                 excess = self._excess(scores(attacked, code))  # (B,)
                 is_flagged = excess > 0
-                seems = torch.where(is_flagged, FLAGGED + excess, distance)
+                seems = _objective(distance, excess)
                 best.keep(attacked, self._judged(attacked, target, sign, seems < best.objective))
                 yield best, target
                 if step == self.steps:
@@ -119,7 +119,7 @@ class AdaptiveAttack(LatentAttack):
             code = self.encode(saved)
             distance = sign * self.distance(code, target[rows])
             excess = self._excess(self.scores(saved, code))
-            objective[rows] = torch.where(excess > 0, FLAGGED + excess, distance)
+            objective[rows] = _objective(distance, excess)
         return objective
 
     def _excess(self, scores: Mapping[str, Tensor]) -> Float[Tensor, " B"]:
@@ -128,6 +128,14 @@ class AdaptiveAttack(LatentAttack):
             (scores[name] / threshold - 1 + self.slack).clamp(min=0)
             for name, threshold in self.thresholds.items()
         )
+
+
+def _objective(distance: Float[Tensor, " B"], excess: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """The distance of what passes; of what is flagged, its excess, behind all distances.
+
+    A factor, since 10⁶ + 0.01 and 10⁶ + 0.03 are the same number in float32.
+    """
+    return torch.where(excess > 0, FLAGGED * (1 + excess), distance)
 
 
 class _Weights:
