@@ -31,11 +31,11 @@ export GOMP_SPINCOUNT ?= 10000
 endif
 
 # What is made or tested here for everybody uses and makes the shipped weights, not those that somebody has trained.
-test slow-test nbval outputs results ablation meter weights: export MOFA_WEIGHTS := $(CURDIR)/mofa_lib/shipped/weights
+test slow-test nbval outputs photographs results ablation meter weights: export MOFA_WEIGHTS := $(CURDIR)/mofa_lib/shipped/weights
 
 .DEFAULT_GOAL := help
 .PHONY: help find-python setup assets lab book pdf test slow-test nbval site-test bench lint strip outputs model results ablation meter \
-	scans weights rebuild-check colab-check future check-all clean
+	photographs scans weights rebuild-check colab-check future check-all clean
 
 help:  ## this list
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,6 +137,12 @@ model: $(MAKEHUMAN)  ## rebuild the shipped heads, looks and face model from the
 # Where `make model` has got MakeHuman's package, the looks as well.
 rebuild-check: $(READY)  ## see that the shipped heads and face model are what `make model` makes (10 minutes)
 	$(BIN)/python -m tests.rebuild $(wildcard $(MAKEHUMAN))
+
+photographs: $(READY)  ## try attack, detector and defence on your photographs, one a person: make photographs PHOTOS=FOLDER (10 minutes)
+	@test -d "$(PHOTOS)" || { echo "Name the folder of your photographs: make photographs PHOTOS=FOLDER" >&2; exit 1; }
+	@mkdir -p _build/results
+	$(BIN)/papermill book/photographs.ipynb _build/results/photographs.ipynb --cwd _build/results \
+	    -p live True -p photos "$(abspath $(PHOTOS))" -p profile $(MOFA_PROFILE) -p out $(CURDIR)/_build/results
 
 results: $(READY)  ## recompute the result files: runs the chapters that make them, live (hours; goes on where it stopped)
 	@mkdir -p _build/results

@@ -23,6 +23,7 @@ CHAPTERS = {
     "defence": "12_defence_results",
     "adaptive": "13_adaptive_attacks",
     "attackers": "more_attackers",
+    "photographs": "photographs",
     "claims": "smaller_claims",
 }
 
