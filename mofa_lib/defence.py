@@ -43,11 +43,14 @@ def recovery(
         clean: z, the codes of the pictures.
         attacked: z_att, of the attacked pictures.
         defended: z_def, of the attacked pictures behind the defence.
+    Returns:
+        By group, a number for each picture: NaN where the attack has not moved the group, or the
+        model has no such group.
     """
     undone = {}
     for group in GROUPS:
         truth = getattr(clean, group)
         before = (getattr(attacked, group) - truth).abs().sum(1)
         after = (getattr(defended, group) - truth).abs().sum(1)
-        undone[group] = 1 - after / before.clamp(min=1e-9)
+        undone[group] = 1 - after / before.where(before > 0, torch.nan)
     return undone

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,11 +17,9 @@ from mofa_lib.face_code import FaceCode
 from mofa_lib.faces import check_images
 from mofa_lib.identity import IdentityClassifier, cosine_similarity, load_identity
 from mofa_lib.inputs import check_finite, standard_torch, takes_arrays
-from mofa_lib.linear_autoencoder import LinearAutoencoder
+from mofa_lib.linear_autoencoder import LATENT, LinearAutoencoder
 from mofa_lib.profiles import Profile, profile
 from mofa_lib.weights import load_weights, with_weights
-
-LATENT = 1024  # numbers between encoder and decoder: 256 channels of 2 × 2
 
 # Table 1: kernel and channels of each transposed convolution; all have stride 2 and padding 1. The
 # side of the map grows from 2 to 7, 14, 28, 56, 112, 224.
@@ -44,7 +42,7 @@ class ReformingAutoencoder(nn.Module):
     def __init__(self, encoder: str = "tiny", pretrained: bool = False):
         super().__init__()
         self.backbone, features = backbone(encoder, pretrained)
-        self.latent = nn.Linear(features, LATENT)
+        self.latent = nn.Linear(features, LATENT)  # 256 channels of 2 × 2
 
         layers, inside = [], LATENT // 4  # channels of the 2 × 2 map
         for kernel, outside in TABLE_1:
@@ -225,13 +223,21 @@ def calibrate_together(
     Raises:
         ValueError: as `calibrate`.
     """
+    for name, scores in benign.items():
+        check_finite(f"Calibration scores {name}", scores)
     ranks = torch.stack([scores.argsort().argsort() for scores in benign.values()])  # (K, N)
     rank = int(calibrate(ranks.amax(0).float(), false_positives))
     return {name: float(scores.sort().values[rank]) for name, scores in benign.items()}
 
 
-def flagged(scores: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
-    """Which pictures each score calls attacked."""
+def flagged(
+    scores: Mapping[str, Float[Tensor, " B"]], thresholds: Mapping[str, float]
+) -> dict[str, Bool[Tensor, " B"]]:
+    """Which pictures each score that has a threshold calls attacked: those above it.
+
+    Raises:
+        ValueError: a score or a threshold is NaN.
+    """
     calls = {}
     for name, threshold in thresholds.items():
         if scores[name].isnan().any() or math.isnan(threshold):

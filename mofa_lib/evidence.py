@@ -64,14 +64,22 @@ def evidence(
         rival: a name, and estimates by the names of the points.
         paper: numbers by the names of the points, for all or some.
         bounds: numbers by the names of the points, or one for all.
+    Raises:
+        ValueError: a rival or a paper's number has a name that no point has.
+        KeyError: a point has no bound.
     """
     scale = 100 if axis.endswith("%") else 1
 
     def rounded(values: Sequence[float]) -> list[float]:
         return [round(scale * float(value), 4) for value in values]
 
+    ours = ours or {}
+    unknown = sorted({*rival[1], *(paper or {})} - set(ours))
+    if unknown:
+        raise ValueError(f"There is no point {unknown[0]!r}; there are {', '.join(ours)}.")
+
     points = []
-    for name, values in (ours or {}).items():
+    for name, values in ours.items():
         point = Point(name=name, ours=rounded(values))
         if name in rival[1]:
             point["rival"] = rounded(rival[1][name])

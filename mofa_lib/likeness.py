@@ -136,7 +136,8 @@ def separation(
     drawn = []
     while len(drawn) < draws:
         times = np.bincount(rng.integers(count, size=count), minlength=count)
-        if (times > 0).sum() > 1:  # else there is no pair of two people
+        several = times[pairs[0][1]].any()  # else there is no pair of one person,
+        if several and (times > 0).sum() > 1:  # or none of two
             drawn.append(measure(times.astype(float)))
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     values = zip(("auc", "same", "different"), measure(np.ones(count)), low, high, strict=True)

@@ -39,10 +39,8 @@ class LinearAutoencoder(nn.Module):
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K"]:
         """h(I): the coordinates along the components."""
         check_images(images, self.size)
-        centred = (self._small(images.to(self.mean.dtype)) - self.mean).flatten(
-            1
-        )  # (B, 3 · 56 · 56)
-        return centred @ self.components.T
+        small = self._small(images.to(self.mean.dtype))  # (B, 3, 56, 56)
+        return (small - self.mean).flatten(1) @ self.components.T
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """g(h(I)): the mean picture plus the components, as far as the picture has them."""

@@ -112,8 +112,6 @@ def rate(hits: Tensor, confidence: float = 0.95) -> tuple[float, float, float]:
         ValueError: there is no value, or one is NaN, which is neither true nor false.
     """
     values = _array(hits)
-    if np.isnan(values).any():
-        raise ValueError("A rate counts true and false values, and some are NaN.")
     count = np.count_nonzero(values)
     interval = stats.binomtest(count, len(values)).proportion_ci(confidence, method="wilson")
     return float(count / len(values)), float(interval.low), float(interval.high)
@@ -140,9 +138,18 @@ def mean_interval(
     draws: int = 2000,
     confidence: float = 0.95,
 ) -> tuple[float, float, float]:
-    """Mean with a bootstrap interval.
+    """Mean with a bootstrap interval: the mean, and both ends.
 
-    Values of one group (a person, say) are drawn together.
+    Where all values are equal, or of one group, no draw differs from another, and the interval is a
+    point: that is no certainty.
+
+    Args:
+        values: one at least.
+        groups: numbers of people, say; values of one group are drawn together.
+        draws: how many.
+        confidence: of the interval, from its percentiles.
+    Raises:
+        ValueError: there is no value, one is NaN, or the lengths differ.
     """
     values = _array(values)
     groups = np.arange(len(values)) if groups is None else torch.as_tensor(groups).cpu().numpy()
@@ -237,6 +244,8 @@ def _array(values) -> np.ndarray:
     array = torch.as_tensor(values).detach().double().cpu().numpy()
     if not array.size:
         raise ValueError("A mean, a rate or an AUROC needs at least one value, got none.")
+    if np.isnan(array).any():
+        raise ValueError("A mean, a rate or an AUROC needs numbers, and some are NaN.")
     return array
 
 

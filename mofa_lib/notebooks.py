@@ -1,10 +1,10 @@
 """What a chapter begins with, the check of its parameters, its tables and its verdicts."""
 
 import ast
-import sys
 from collections.abc import Sequence
 
 import torch
+from IPython import get_ipython
 from IPython.display import Markdown
 
 from mofa_lib.profiles import Profile, profile
@@ -79,9 +79,7 @@ def executed_cells() -> list[str]:
 
 def _cells() -> list[str]:
     """The cells that have run, in their order, also twice; nothing outside a notebook."""
-    if "IPython" not in sys.modules:
-        return []
-    shell = sys.modules["IPython"].get_ipython()
+    shell = get_ipython()
     return shell.user_ns["In"] if shell else []
 
 

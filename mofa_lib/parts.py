@@ -23,6 +23,7 @@ from mofa_lib.artifacts import (
     save_tensors,
     writing_to_cache,
 )
+from mofa_lib.inputs import whole
 from mofa_lib.notebooks import executed_cells
 from mofa_lib.profiles import has_bfloat16
 from mofa_lib.weights import own_digest
@@ -36,10 +37,11 @@ class Parts:
 
     Started again, the same experiment goes on where it was stopped, also with more pairs than
     before. Only numbers are kept, no pictures: the parts of an experiment take a few megabytes, and
-    can be carried to another computer. An attack's last digits depend on the pictures that are
-    attacked together, on the number of threads and on the processor. The first two are fixed: a
-    part has `size` pairs however many workers there are, and all are computed with as many threads
-    as the first.
+    can be carried to another computer. What an attack finds depends on the pictures that are
+    attacked together, on the number of threads, and on whether it searches in bfloat16. All three
+    are fixed: a part has `size` pairs however many workers there are, all are computed with as many
+    threads as the first, and where the processor has bfloat16, none is taken from where it has not.
+    (The last digits depend on the processor all the same.)
 
     Args:
         name: of the experiment.
@@ -72,7 +74,8 @@ class Parts:
     def folder(self) -> Path:
         """Where the parts are kept: a folder for each state of the experiment."""
         total = hashlib.sha256(library_digest().encode())
-        total.update(json.dumps([self.size, self._parameters, executed_cells()]).encode())
+        fixed = [self.size, self._parameters, executed_cells(), has_bfloat16()]
+        total.update(json.dumps(fixed).encode())
         total.update(own_digest().encode())
         parent = Path(self._parent) if self._parent else cache_folder() / "parts"
         return parent / f"{self._name}-{total.hexdigest()[:12]}"
@@ -97,8 +100,10 @@ class Parts:
             count: of all pairs.
         Raises:
             OSError: the parts cannot be written.
-            RuntimeError: a worker was lost, or has another version of the library.
+            RuntimeError: a worker was lost, or has another version of the library or no bfloat16
+                where it is used here, or the other way round.
         """
+        count = whole("count", count, 1)
         jobs, made = {}, {}
         for start in range(0, count, self.size):
             few = min(self.size, count - start)
@@ -114,6 +119,11 @@ class Parts:
 
             def keep(which: tuple[int, int], found: tuple[dict[str, Tensor], dict]) -> None:
                 made[which], about = found
+                if about["bfloat16"] != has_bfloat16():
+                    raise RuntimeError(
+                        "A worker attacks in another precision than this computer: only one of "
+                        "their processors has bfloat16. Take workers of the same kind."
+                    )
                 about |= {"names": list(made[which])}  # a file sorts them, tables keep their order
                 with writing_to_cache(sum(x.nbytes for x in made[which].values())):
                     save_tensors(self._file(name, *which), made[which], about)

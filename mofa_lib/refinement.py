@@ -42,7 +42,10 @@ class Refinement:
         self.mofa = mofa
         self.steps = whole("steps", steps, 0)
         self.rate = rate
-        self.renderer = FaceRenderer(mofa.model, side or mofa.size, mofa.renderer.camera)
+        side = whole("side", side or mofa.size, 1)
+        if mofa.size % side:
+            raise ValueError(f"The side must divide the pictures' {mofa.size}, got {side}.")
+        self.renderer = FaceRenderer(mofa.model, side, mofa.renderer.camera)
         self.weights = LossWeights()
 
     def __call__(
@@ -56,12 +59,14 @@ class Refinement:
         Args:
             images: RGB in [0, 1].
             code: where it starts; by default where the encoder says.
-            differentiable: keep the graph of every step, for an attacker who looks through them.
+            differentiable: keep the graph of every step, for an attacker who looks through them;
+                without it the refined codes have no gradient at all.
         """
         check_images(images, self.mofa.size)
         code = self.mofa.encode(images) if code is None else code
         scales = self.mofa.scales
         u = code.to_vector() / scales  # (B, N)
+        u = u if differentiable else u.detach()
         speed = torch.zeros_like(u)
         for _ in range(self.steps):
             slope = self._slope(u, images, differentiable)

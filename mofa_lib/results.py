@@ -150,6 +150,8 @@ def _commit() -> str:
         return told.stdout.strip() if told.returncode == 0 else "?"
 
     try:
+        if git("rev-parse", "--show-toplevel") != str(root):  # none, or somebody else's
+            return ""
         head, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "mofa_lib", "book")
     except OSError:  # no git
         return ""

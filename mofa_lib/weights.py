@@ -252,6 +252,11 @@ def _files(what: str, trained_in: str) -> Iterator[tuple[Path, ...]]:
                     f"Of {stem}, {len(paths)} of {parts} parts are in {folder}; "
                     "delete them, and train or install them again."
                 )
+            if any(load_metadata(path) != load_metadata(paths[0]) for path in paths[1:]):
+                raise ValueError(
+                    f"The parts of {stem} in {folder} are of two trainings, since writing them was "
+                    "interrupted; delete them, and train or install them again."
+                )
             yield paths
 
 

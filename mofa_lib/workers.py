@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import platform
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -91,6 +92,7 @@ def _on_a_worker(version: str, function: Callable, *arguments: object) -> tuple:
             )
         return function(*arguments), None
     except Exception as error:
+        error.add_note(f"On {platform.node()}:\n{traceback.format_exc()}")
         return None, error
 
 

@@ -60,6 +60,14 @@ def test_recovery_is_the_share_undone(tiny_model, left, share):
         torch.testing.assert_close(values, torch.full((4,), share), atol=1e-4, rtol=0, msg=group)
 
 
+def test_what_no_attack_has_moved_has_no_recovery(tiny_model):
+    clean = FaceCode.mean(tiny_model)
+    attacked = clean.with_parts(shape=clean.shape + 1)
+    result = recovery(clean, attacked, clean)
+    assert result["shape"].tolist() == [1.0]
+    assert all(result[group].isnan().all() for group in GROUPS if group != "shape")
+
+
 def test_recovery_looks_at_each_group_alone(tiny_model):
     clean = FaceCode.mean(tiny_model)
     attacked = FaceCode.from_vector(torch.ones(1, 42), tiny_model)

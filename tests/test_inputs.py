@@ -28,7 +28,7 @@ from mofa_lib.alignment import align_photo, align_points, five_point_template
 from mofa_lib.attack import quantize, random_signs
 from mofa_lib.camera import Camera, pose, rotation_matrix
 from mofa_lib.defence import gaussian_noise
-from mofa_lib.detector import calibrate, flagged
+from mofa_lib.detector import calibrate, calibrate_together, flagged
 from mofa_lib.export import export_head
 from mofa_lib.inputs import rows, takes_arrays, whole
 from mofa_lib.lighting import irradiance
@@ -321,7 +321,10 @@ NAN = float("nan")
         (lambda m, v: FaceRenderer(m, 8)(FaceCode.from_vector(v[:, :42], m)), "Codes to draw must"),
         (lambda m, v: calibrate(v[0]), "Calibration scores must be finite"),
         (lambda m, v: flagged({"l1": v[0]}, {"l1": 1.0}), "The scores l1 or their threshold"),
-        (lambda m, v: metrics.rate(v[0]), "true and false values, and some are NaN"),
+        (lambda m, v: metrics.rate(v[0]), "needs numbers, and some are NaN"),
+        (lambda m, v: metrics.mean_interval(v[0]), "needs numbers, and some are NaN"),
+        (lambda m, v: metrics.auroc_of_pairs(v[0], v[0]), "needs numbers, and some are NaN"),
+        (lambda m, v: calibrate_together({"l1": v[0]}), "Calibration scores l1 must be finite"),
         (lambda m, v: metrics.vertex_errors(v[None, :, :3], v[None, :, :3]), "Points to align"),
         (lambda m, v: show.grid({"a": v.view(1, 3, 8, 8)}), "Colours must be finite"),
         (
@@ -440,6 +443,29 @@ def test_deep_grey_photographs_are_as_bright_as_flat_ones(kind, white):
 def test_photographs_of_unknown_depth_are_named(photo, sentence):
     with pytest.raises(ValueError, match=sentence):
         align_photo(photo, FACE, 16)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "L", "RGB"])
+def test_what_is_transparent_in_a_photograph_is_white(tmp_path, mode):
+    """A quarter of grey beside nothing, which is stored as black."""
+    photo = squares("u1", 128).convert("RGB")
+    shown = np.asarray(photo)[..., :1] > 0
+    if mode in ("P", "L", "RGB"):  # one colour is the transparent one
+        nothing = (0, 0, 0) if mode == "RGB" else 0
+        photo.convert(mode).save(tmp_path / "a.png", transparency=nothing)
+    else:
+        opacity = Image.fromarray(np.where(shown[..., 0], 255, 0).astype(np.uint8))
+        photo = photo.convert("L" if mode == "LA" else "RGB")
+        photo.putalpha(opacity)
+        photo.convert(mode).save(tmp_path / ("a.tiff" if mode == "PA" else "a.png"))
+    (file,) = tmp_path.iterdir()
+    pixels = np.asarray(open_photo(file))
+    np.testing.assert_array_equal(pixels, np.where(shown, 128, 255) * np.ones(3))
+
+
+def test_half_of_a_colour_lies_over_half_of_white():
+    photo = Image.new("RGBA", (9, 9), (255, 0, 100, 51))  # a fifth
+    assert as_rgb(photo).getpixel((4, 4)) == (255, 204, 224)
 
 
 def test_an_array_is_no_photograph():

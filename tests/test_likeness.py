@@ -83,6 +83,12 @@ def test_an_interval_draws_people_with_all_their_pairs():
     assert low == high == pytest.approx(nearer, abs=1e-4)
 
 
+def test_who_is_there_once_does_not_empty_the_interval():
+    found = among(embeddings(3)[:5], torch.tensor([0, 0, 1, 2, 3]))
+    for _, low, high in found.values():
+        assert np.isfinite([low, high]).all()
+
+
 @pytest.mark.parametrize("people", [[0, 0, 0], [0, 1, 2]])
 def test_pairs_of_both_kinds_are_needed(people):
     with pytest.raises(ValueError, match="two faces of one person and two people, got 3 faces"):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from mofa_lib import LatentAttack, parts
+from mofa_lib import LatentAttack, parts, profiles
 from mofa_lib.parts import Parts
 
 PICTURES = torch.rand(7, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -136,15 +136,36 @@ def test_parts_of_something_else_are_not_taken(cache, seen, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(parts, "library_digest", lambda: "another")
             yield Parts("test", seed=0).folder
+        with monkeypatch.context() as patch:
+            patch.setattr(parts, "has_bfloat16", lambda: not profiles.has_bfloat16())
+            yield Parts("test", seed=0).folder
         (cache / "weights").mkdir(parents=True)
         (cache / "weights" / "mofa_gpu-1of1.safetensors").touch()
         yield Parts("test", seed=0).folder
 
-    assert len(set(folders())) == 7
+    assert len(set(folders())) == 8
     kept = Parts("test", size=4)
     assert kept("a", seen, 7)["pixels"].equal(PICTURES)
     other = kept("a c", lambda start, count: {"start": torch.full((count,), start)}, 7)
     assert other["start"].tolist() == [0, 0, 0, 0, 4, 4, 4]
+
+
+def test_a_worker_of_another_precision_is_refused(cache, seen, monkeypatch):
+    real = parts._compute
+    other = {"bfloat16": not profiles.has_bfloat16()}
+
+    def elsewhere(*job):
+        found, about = real(*job)
+        return found, about | other
+
+    monkeypatch.setattr(parts, "_compute", elsewhere)
+    with pytest.raises(RuntimeError, match="attacks in another precision than this computer"):
+        Parts("test")("seen", seen, 2)
+
+
+def test_there_are_pairs_to_measure(cache, seen):
+    with pytest.raises(ValueError, match="count ≥ 1 is needed, got 0"):
+        Parts("test")("seen", seen, 0)
 
 
 def test_all_parts_have_the_threads_of_the_first(cache):

@@ -113,3 +113,11 @@ def test_wrong_settings_are_refused(mofa):
         Refinement(mofa, rate=0.0)
     with pytest.raises(ValueError, match="steps"):
         Refinement(mofa, steps=-1)
+    with pytest.raises(ValueError, match=f"must divide the pictures' {SIDE}"):
+        Refinement(mofa, side=SIDE - 1)
+
+
+def test_who_does_not_ask_for_a_gradient_gets_none(mofa, truth, pictures):
+    image = (0.9 * pictures[:1] + 0.05).requires_grad_()
+    assert mofa.encode(image).to_vector().requires_grad
+    assert not Refinement(mofa, steps=2)(image).to_vector().requires_grad

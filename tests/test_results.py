@@ -143,3 +143,8 @@ def test_a_result_names_the_commit_that_froze_its_rules(tmp_path, monkeypatch):
     assert results._commit() == git("rev-parse", "HEAD")
     (tmp_path / "book/chapter").write_text("another rule")
     assert results._commit() == ""
+    git("commit", "-am", "another rule")
+    library = tmp_path / ".venv" / "lib" / "mofa_lib"  # installed in somebody's own clone
+    library.mkdir(parents=True)
+    monkeypatch.setattr(results, "__file__", str(library / "results.py"))
+    assert results._commit() == ""

@@ -261,6 +261,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         train(replace(small_task(stop_after=7), metadata={"model": "a"}), tmp_path)
     with pytest.raises(ValueError, match="belongs to another training; delete its folder"):
         train(replace(small_task(), metadata={"model": "b"}), tmp_path)
+    with pytest.raises(ValueError, match="belongs to another training; delete its folder"):
+        train(replace(small_task(), metadata={"model": "a"}), tmp_path, seed=1)
 
 
 # Batches
@@ -549,7 +551,8 @@ def test_the_loss_s_weights_can_be_asked_for(cache, small_profile, few_faces, ca
     command_line = "--what mofa --profile gpu --steps 1 --loss-weights landmark=0,shape=0.5"
     main(command_line.split())
     metadata = find_weights("mofa", "gpu").made
-    expected = losses.LossWeights(landmark=0.0, shape=0.5)
+    own = small_profile.recognition
+    expected = losses.LossWeights(landmark=0.0, shape=0.5, recognition=own)
     assert metadata["loss_weights"] == asdict(expected)
     assert "landmark=0.0,shape=0.5" in metadata["command"]
     for wrong in ("hair=1", "landmark", "landmark=much"):

@@ -85,6 +85,9 @@ def test_evidence_puts_numbers_together_by_the_names_of_points():
     (alone,) = evidence("R", axis="mm", ours={"a": (1, 0, 2)}, bounds=0.5)["points"]
     assert alone == {"name": "a", "ours": [1, 0, 2], "bound": 0.5}
     assert evidence("R")["points"] == []
+    for more in ({"rival": ("b", {"other": [1]})}, {"paper": {"other": 1}}):
+        with pytest.raises(ValueError, match="There is no point 'other'; there are a"):
+            evidence("R", axis="mm", ours={"a": (1, 0, 2)}, **more)
 
 
 def test_an_axis_holds_all_that_its_points_have():

@@ -80,6 +80,24 @@ def test_a_missing_part_is_noticed(cache, monkeypatch):
         load_weights("detector", "gpu")
 
 
+def test_parts_of_two_trainings_are_not_mixed(cache, monkeypatch):
+    """A training that was interrupted while it wrote."""
+    monkeypatch.setattr(weights, "PART", 100)
+    save()
+    real = weights.save_tensors
+
+    def interrupted(path, *things):
+        if "2of2" in path.name:
+            raise KeyboardInterrupt
+        real(path, *things)
+
+    monkeypatch.setattr(weights, "save_tensors", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_weights("detector", "gpu", state(), METADATA | {"command": "another"})
+    with pytest.raises(ValueError, match="of two trainings, since writing them was interrupted"):
+        find_weights("detector", "gpu")
+
+
 def test_values_that_float16_cannot_hold_are_refused(cache):
     """Rather than stored as infinity."""
     with pytest.raises(ValueError, match="running_var"):

@@ -26,7 +26,9 @@ class AdaptiveAttack(LatentAttack):
     larger or smaller, then between the two, depending on whether the last iterate is flagged. What
     is kept is the nearest iterate of all searches that no score flags; where there is none, the one
     that is flagged least. An iterate that looks better than the best so far is judged as a file
-    keeps it, with 8 bits and without bfloat16, before it is taken.
+    keeps it, with 8 bits and without bfloat16, before it is taken. The
+    course of the result has steps + 1 rows for each search, and a million and more where nothing
+    has passed yet.
 
     Args:
         encode, distance, epsilon, steps, rate, batch, precision: as `LatentAttack`'s; the steps are
@@ -103,6 +105,7 @@ class AdaptiveAttack(LatentAttack):
                 if step == self.steps:
                     break
                 (u.grad,) = torch.autograd.grad((distance + c.now * excess).sum(), u)
+                self._warn_of_nothing(u.grad, step)
                 optimizer.step()
                 u.data = u.data.clamp(low, high)
             c.search(is_flagged)

@@ -109,6 +109,8 @@ class LatentAttack:
             raise ValueError(
                 f"ε must not be negative, rate and cap positive: {epsilon}, {rate}, {cap}."
             )
+        if not (penalty >= 0 and (goal is None or goal >= 0)):
+            raise ValueError(f"Penalty and goal must not be negative: {penalty}, {goal}.")
 
         self.encode = encode
         self.distance = distance

@@ -79,7 +79,7 @@ class Judge(nn.Module):
         It has a gradient to pictures and points.
 
         Args:
-            images: RGB in [0, 1], of any size, and any number of them.
+            images: RGB in [0, 1], of any size, and any number of them, on the judge's device.
             points: the five points of each face, or its 68, in pixels of its picture.
         Raises:
             TypeError, ValueError: the images have another type, shape or range.
@@ -164,10 +164,11 @@ def load_judge(name: str = "dlib") -> Judge:
     Examples:
         >>> import torch
         >>> from mofa_lib.judges import load_judge
-        >>> pictures = torch.rand(2, 3, 112, 112)
+        >>> judge = load_judge()
+        >>> pictures = torch.rand(2, 3, 112, 112).to(next(judge.parameters()).device)
         >>> eyes, nose, mouth = [[40, 45], [72, 45]], [[56, 62]], [[43, 80], [69, 80]]
         >>> points = torch.tensor([eyes + nose + mouth] * 2).float()  # (2, 5, 2)
-        >>> load_judge().embed(pictures, points).shape
+        >>> judge.embed(pictures, points.to(pictures)).shape
         torch.Size([2, 128])
     """
     judge = Judge(name)

@@ -156,11 +156,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _loss_weights(text: str) -> LossWeights:
-    """From the command line's landmark=0,shape=0; what is not named keeps its default."""
+def _loss_weights(text: str) -> dict[str, float]:
+    """From the command line's landmark=0,shape=0; what is not named keeps the profile's."""
     try:
         pairs = [term.split("=") for term in text.split(",")]
-        return LossWeights(**{name: float(value) for name, value in pairs})
+        named = {name: float(value) for name, value in pairs}
+        LossWeights(**named)  # refuses names that are none
+        return named
     except (TypeError, ValueError):
         names = ", ".join(asdict(LossWeights()))
         raise argparse.ArgumentTypeError(
@@ -172,7 +174,7 @@ def _command(given: argparse.Namespace, settings: Profile) -> str:
     """The command that makes the weights again, for their metadata."""
     weights = None
     if given.loss_weights:
-        pairs = asdict(given.loss_weights).items()
+        pairs = given.loss_weights.items()
         weights = ",".join(f"{name}={value}" for name, value in pairs)
     options = {
         "what": given.what,

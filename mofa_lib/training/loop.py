@@ -65,7 +65,8 @@ def train(
     accelerator = Accelerator(mixed_precision=mixed_precision(), cpu=device().type == "cpu")
     process, processes = accelerator.process_index, accelerator.num_processes
     task.objective.to(accelerator.device).train()
-    first, course = _resume(task, folder)
+    origin = {"seed": seed, "steps": task.steps, **task.metadata}
+    first, course = _resume(task, folder, origin)
 
     sampler = StepSampler(len(task.data), task.batch, first, task.steps, seed, process, processes)
     loader = DataLoader(task.data, batch_sampler=sampler, collate_fn=lambda batch: batch)
@@ -98,7 +99,7 @@ def train(
             course.append({"step": step, **means.entry(accelerator)})
             means = _Means(task.batch)
             if accelerator.is_main_process:
-                _save(task, folder, course)
+                _save(task, folder, course, origin)
         if over:
             break
 
@@ -153,7 +154,7 @@ def _is_over(accelerator: Accelerator, started: float, minutes: float | None) ->
     return accelerator.check_trigger()
 
 
-def _save(task: Task, folder: Path, course: list[dict[str, float]]) -> None:
+def _save(task: Task, folder: Path, course: list[dict[str, float]], origin: dict) -> None:
     """Write the table for people, then the checkpoint.
 
     The checkpoint holds all that is needed to go on, the course included.
@@ -175,14 +176,14 @@ def _save(task: Task, folder: Path, course: list[dict[str, float]]) -> None:
             tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
     metadata = {
         "course": course,
-        "made_from": task.metadata,
+        "made_from": origin,
         "groups": optimizer["param_groups"],
         "schedule": task.schedule.state_dict(),
     }
     save_tensors(folder / CHECKPOINT, tensors, metadata)
 
 
-def _resume(task: Task, folder: Path) -> tuple[int, list[dict[str, float]]]:
+def _resume(task: Task, folder: Path, origin: dict) -> tuple[int, list[dict[str, float]]]:
     """Put the checkpoint of a folder into a task; give its step and the course so far.
 
     Without one: 0 and nothing.
@@ -191,7 +192,7 @@ def _resume(task: Task, folder: Path) -> tuple[int, list[dict[str, float]]]:
     if not path.is_file():
         return 0, []
     tensors, metadata = load_tensors(path)
-    if metadata.get("made_from") != json.loads(json.dumps(task.metadata)):
+    if metadata.get("made_from") != json.loads(json.dumps(origin)):
         raise ValueError(f"The checkpoint {path} belongs to another training; delete its folder.")
 
     network: dict[str, Tensor] = {}

@@ -3,7 +3,7 @@
 Derived in chapters 6, 8 and 10.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -58,7 +58,7 @@ def make_task(
     seed: int = 0,
     steps: int | None = None,
     faces: Faces | None = None,
-    weights: LossWeights | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Task:
     """The task of this name in a profile: mofa, identity, face_identity or detector.
 
@@ -68,7 +68,7 @@ def make_task(
         seed: of the network's first weights and of the faces.
         steps: instead of the profile's number.
         faces: instead of the profile's rendered faces.
-        weights: of the loss's terms, instead of the default ones; for mofa only.
+        weights: of some of the loss's terms by name, in place of the profile's; for mofa only.
     Raises:
         ValueError: there is no such task.
     """
@@ -82,16 +82,16 @@ def make_task(
         metadata = {"recipe": faces.recipe}
     else:  # what tells photographs from as many others
         metadata = {"landmarks": digest({"landmarks": faces.landmarks})}
-    metadata["data"] = describe(faces)
-
     settings = replace(chosen, identities=int(faces.identities.max()) + 1)
     plan = _PLANS[what](settings, faces, weights)
     steps = plan.steps if steps is None else steps
+    batch = batch_size(what, settings)
+    metadata |= {"data": describe(faces), "batch": batch, "rate": plan.rate}
     optimizer, schedule = _optimizer(plan.objective.network, what, settings, plan.rate, steps)
     return Task(
         objective=plan.objective,
         data=plan.data,
-        batch=batch_size(what, settings),
+        batch=batch,
         steps=steps,
         optimizer=optimizer,
         schedule=schedule,
@@ -118,9 +118,9 @@ class _Plan:
     metadata: dict = field(default_factory=dict)
 
 
-def _plan_mofa(settings: Profile, faces: Faces, weights: LossWeights | None) -> _Plan:
+def _plan_mofa(settings: Profile, faces: Faces, named: Mapping[str, float] | None) -> _Plan:
     network = autoencoder.build(settings, starts_from_imagenet(settings))
-    weights = weights or LossWeights(recognition=settings.recognition)
+    weights = LossWeights(**{"recognition": settings.recognition, **(named or {})})
     recognition = None
     if weights.recognition:
         judge = load_judge("dlib")
@@ -240,7 +240,7 @@ def encode_all(mofa: autoencoder.MoFA, faces: Faces) -> Float[Tensor, "N Z"]:
 def _optimizer(
     network: nn.Module, what: str, settings: Profile, rate: float, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The paper's optimisers in its profile; elsewhere Adam with a warm-up and a cosine to zero."""
+    """The paper's optimisers in its profile; elsewhere AdamW, in one cycle of rate and β₁."""
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer: torch.optim.Optimizer
     if settings.name == "paper" and what == "mofa":
@@ -248,7 +248,7 @@ def _optimizer(
         return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
     if settings.name == "paper" and what == "detector":
         optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9)
-        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, steps // 3, 0.5)
+        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, max(1, steps // 3), 0.5)
 
     decay = 1e-2 if "identity" in what else 0.0
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
