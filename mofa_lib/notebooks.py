@@ -37,6 +37,15 @@ def check_parameters(**parameters: object) -> None:
         raise ValueError(
             f"This chapter has no parameter {unknown[0]!r}; it has {', '.join(parameters)}."
         )
+    check_values(**parameters)
+
+
+def check_values(**parameters: object) -> None:
+    """Refuse values that a chapter's parameters may not have.
+
+    Raises:
+        ValueError: one sentence that says which parameter is wrong and what it may be.
+    """
     for name, value in parameters.items():
         if name == "profile":
             profile(value)

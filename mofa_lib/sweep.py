@@ -30,7 +30,7 @@ from urllib.parse import quote, unquote
 from tqdm import tqdm
 
 from mofa_lib.artifacts import SHIPPED, cache_folder, save_json, write_bytes
-from mofa_lib.notebooks import check_parameters
+from mofa_lib.notebooks import check_values
 from mofa_lib.processes import alone
 from mofa_lib.weights import own_digest, weights_folder
 from mofa_lib.workers import LIBRARY, Executor, connect, each, library_digest, processes
@@ -118,7 +118,7 @@ def _combinations(notebook: Path, grid: Mapping[str, Sequence[object]]) -> list[
     # A chapter would refuse them later.
     if "check_parameters(" in notebook.read_text(encoding="utf8"):
         for run in runs:
-            check_parameters(**run)
+            check_values(**run)
     return runs
 
 

@@ -1,6 +1,5 @@
 """What chapters begin with and end in: parameters refused in time, a line, tables and verdicts."""
 
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from test_weights import save
 
+from mofa_lib import notebooks
 from mofa_lib.notebooks import check_parameters, describe, table, verdict
 from mofa_lib.profiles import profile
 
@@ -72,7 +72,7 @@ def injected(monkeypatch):
     """As in a notebook that papermill runs: the cell that it adds begins with its comment."""
     cells = ["", "seed: int = 0", "# Parameters\nseed = 3\nsede = 4\n", "other = 1"]
     shell = SimpleNamespace(user_ns={"In": cells})
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(notebooks, "get_ipython", lambda: shell)
 
 
 def test_injected_names_must_be_parameters(injected):

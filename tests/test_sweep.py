@@ -9,12 +9,14 @@ import shlex
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import papermill
 import pytest
 import torch
 
+from mofa_lib import notebooks
 from mofa_lib.artifacts import save_tensors
 from mofa_lib.sweep import main, sweep
 
@@ -228,6 +230,17 @@ def test_what_is_wrong_is_refused_before_the_first_run(notebook, tmp_path, asked
     with pytest.raises(SystemExit, match=re.escape(message)):
         main([str(notebook), str(tmp_path / "sweep"), *options.split()])
     assert not asked and not (tmp_path / "sweep").exists()
+
+
+def test_a_notebook_that_papermill_runs_may_sweep_over_another(tmp_path, asked, monkeypatch):
+    """The parameters that it was given itself are not the other's."""
+    shell = SimpleNamespace(user_ns={"In": ["", "# Parameters\nprofile = 'smoke'\n"]})
+    monkeypatch.setattr(notebooks, "get_ipython", lambda: shell)
+    chapter = write_notebook(
+        tmp_path / "chapter.ipynb", PARAMETERS, "check_parameters(a=a, b=b, loud=loud, out=out)"
+    )
+    sweep(chapter, tmp_path / "sweep", {"loud": [True, False]})
+    assert len(asked) == 2
 
 
 def test_a_notebook_that_cannot_be_swept_is_refused(tmp_path, asked):
