@@ -65,7 +65,7 @@ def evidence(
         paper: numbers by the names of the points, for all or some.
         bounds: numbers by the names of the points, or one for all.
     Raises:
-        ValueError: a rival or a paper's number has a name that no point has.
+        ValueError: a rival has a name that no point has.
         KeyError: a point has no bound.
     """
     scale = 100 if axis.endswith("%") else 1
@@ -74,7 +74,7 @@ def evidence(
         return [round(scale * float(value), 4) for value in values]
 
     ours = ours or {}
-    unknown = sorted({*rival[1], *(paper or {})} - set(ours))
+    unknown = sorted(set(rival[1]) - set(ours))
     if unknown:
         raise ValueError(f"There is no point {unknown[0]!r}; there are {', '.join(ours)}.")
 

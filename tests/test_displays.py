@@ -18,6 +18,7 @@ from PIL import Image
 
 from mofa_lib import FaceCode, FaceRenderer, LatentAttack
 from mofa_lib.attack import quantize
+from mofa_lib.displays import png
 from mofa_lib.face_code import GROUPS
 
 
@@ -110,6 +111,15 @@ def test_an_attack_shows_before_and_after_and_what_was_added():
 def test_pictures_have_alternative_texts_that_count_them():
     (first, *_) = shown(attacked(random_images(9))).iter("img")
     assert first.attrib["alt"] == "original: 6 of 9 pictures side by side"
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_picture_file_holds_the_pixels(channels):
+    pixels = (255 * torch.rand(9, 7, channels)).byte()
+    files = [png(pixels), png(pixels, small=True)]
+    for file in files:
+        np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(file))), pixels)
+    assert len(files[1]) <= len(files[0])
 
 
 @pytest.mark.parametrize("side", [5, 112, 300])

@@ -127,6 +127,18 @@ def test_exploring_begins_at_a_code_and_comes_back_to_it(mofa, tiny_model):
     assert pictures(explorer) == [first] and torch.equal(explorer.code.to_vector(), z)
 
 
+def test_going_back_draws_one_picture(explorer, monkeypatch):
+    for slider in explorer.sliders.values():
+        slider.value = 0.1
+    drawn, draw = [], explorer._drawn
+    monkeypatch.setattr(explorer, "_drawn", lambda: drawn.append(None) or draw())
+    (reset,) = [part for part in widgets(explorer.widget) if type(part).__name__ == "Button"]
+    reset.click()
+    assert len(drawn) == 1
+    explorer.sliders["yaw"].value = 0.2  # the sliders still move the picture
+    assert len(drawn) == 2 and explorer.code.rotation[0, 1] == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_one_face_is_explored_at_a_time(mofa, tiny_model, count):
     with pytest.raises(ValueError, match=f"shows one face, got {count}: choose one, as in codes"):

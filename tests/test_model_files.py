@@ -651,6 +651,13 @@ def test_a_pickle_that_python_2_wrote_is_read(tmp_path):
     assert "lacks v_template" in refused(tmp_path / "old.pkl")
 
 
+def test_an_object_of_chumpy_that_holds_nothing_is_named(tmp_path):
+    """By hand: the object is made, and nothing is stored in it."""
+    program = b"\x80\x02}q\x01U\nv_templateq\x02cchumpy.ch\nCh\nq\x03)\x81q\x04s."
+    (tmp_path / "empty.pkl").write_bytes(program)
+    assert "v_template should be an array of numbers" in refused(tmp_path / "empty.pkl")
+
+
 def test_a_damaged_pickle_and_one_of_something_else_are_named(small, tmp_path):
     path = make.save_flame(tmp_path / "generic_model.pkl", make.flame(small, 4), 2, True)
     path.write_bytes(path.read_bytes()[:-2000])

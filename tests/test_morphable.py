@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mofa_lib.mesh import vertex_normals
-from mofa_lib.morphable import MorphableModel
+from mofa_lib.morphable import MorphableModel, principal_components
 
 
 def test_vertices_and_colours_are_a_mean_plus_directions(tiny_tensors, tiny_model):
@@ -78,11 +78,35 @@ def broken(key, change):
         ),
         (broken("faces", lambda x: x + 1), "faces names vertices outside 0 … 299"),
         (broken("landmarks", lambda x: x - 1), "landmarks names vertices outside 0 … 299"),
+        (broken("faces", lambda x: x[:, [0, 1, 1]]), "faces has a triangle with a vertex twice"),
+        (broken("faces", lambda x: x[:, [0, 1, 0]]), "faces has a triangle with a vertex twice"),
     ],
 )
 def test_broken_models_are_refused(tiny_tensors, breakage, message):
     with pytest.raises(ValueError, match="face model broken.*" + message):
         MorphableModel(breakage(tiny_tensors), "broken")
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 0), (3,)])
+def test_another_number_of_coefficients_is_refused(tiny_model, unchecked, shape):
+    sentence = r"takes {} coefficients \(B, {}\), got \(" + str(shape[0])
+    wrong = torch.zeros(shape)
+    with pytest.raises(ValueError, match=sentence.format("shape", 3)):
+        tiny_model.vertices(wrong, torch.zeros(2, 2))
+    with pytest.raises(ValueError, match=sentence.format("expression", 2)):
+        tiny_model.vertices(torch.zeros(2, 3), wrong)
+    with pytest.raises(ValueError, match=sentence.format("appearance", 4)):
+        tiny_model.appearance(wrong)
+
+
+def test_components_need_two_samples():
+    for count in (0, 1):
+        with pytest.raises(ValueError, match=f"at least two samples, got {count}"):
+            principal_components(torch.zeros(count, 5, 3), 2)
+    samples = torch.rand(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    mean, basis = principal_components(samples, 4)
+    assert basis.shape == (5, 3, 2) and not basis.isnan().any()
+    torch.testing.assert_close(mean, samples.mean(0))
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,10 @@ from jupyter_cache.cache.main import CacheBundleIn
 from notebook_cache import cache_folder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
+
+from mofa_lib import RenderedFaces
+from mofa_lib.faces import five_points
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -144,6 +148,19 @@ def test_stored_outputs_do_not_hide_a_run_from_the_book(tmp_path):
     assert {printed(cell) for cell in checked_cells(shown)} == {"of the run\n"}
 
 
+def pretended_photographs(folder: Path) -> str:
+    """A folder with three rendered faces and their five points."""
+    folder.mkdir()
+    faces = RenderedFaces("validation", 3, 5, 224, per_identity=1)
+    lines = []
+    for number, points in enumerate(five_points(faces.landmarks)):
+        pixels = (255 * faces.batch(number)[0]).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        lines.append(",".join([f"{number}.png", *map(str, points.flatten().tolist())]))
+    (folder / "points.csv").write_text("\n".join(lines))
+    return str(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "switch"),
     [
@@ -156,16 +173,20 @@ def test_stored_outputs_do_not_hide_a_run_from_the_book(tmp_path):
         pytest.param("13_adaptive_attacks", "live", marks=pytest.mark.slow),
         pytest.param("more_attackers", "live", marks=pytest.mark.slow),
         ("smaller_claims", "live"),
+        ("photographs", "live"),
     ],
 )
 def test_results_can_be_recomputed(name, switch, tmp_path):
     """The chapters behind the shipped result files compute them live, and write what the library
     reads.
     """
+    given = {}
+    if name == "photographs":
+        given["photos"] = pretended_photographs(tmp_path / "photos")
     papermill.execute_notebook(
         ROOT / "book" / f"{name}.ipynb",
         tmp_path / "out.ipynb",
-        parameters={"profile": "smoke", switch: True, "out": str(tmp_path / "results")},
+        parameters={"profile": "smoke", switch: True, "out": str(tmp_path / "results"), **given},
         cwd=tmp_path,
         progress_bar=False,
     )

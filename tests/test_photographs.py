@@ -308,6 +308,23 @@ def test_a_table_that_does_not_fit_is_refused(album, change, message):
         PhotoFolder(folder, SIZE)
 
 
+@pytest.mark.parametrize("angle", [0, 60, 120, 180])
+def test_left_is_left_when_the_face_is_upright(tmp_path, angle):
+    """However the photograph lies: one order is right, and the other is refused."""
+    turn = np.radians(angle)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    template = five_point_template(100).double().numpy()
+    points = (template - 50) @ rotation.T + 100
+    Image.new("RGB", (200, 200)).save(tmp_path / "a.png")
+    write_table(tmp_path / "points.csv", {"a.png": points})
+    found = PhotoFolder(tmp_path, 100).landmarks[0]
+    np.testing.assert_allclose(found, template, atol=1e-3)
+    write_table(tmp_path / "points.csv", {"a.png": points[[1, 0, 2, 4, 3]]})
+    sentence = "first comes what is left in the image when the face is upright"
+    with pytest.raises(ValueError, match=f"have left and right exchanged: {sentence}"):
+        PhotoFolder(tmp_path, 100)
+
+
 def test_two_rows_for_one_photograph_are_refused(album):
     folder, points = album
     write_table(folder / "points.csv", points)
@@ -418,6 +435,16 @@ def test_a_folder_without_a_table(clowns, tmp_path):
         PhotoFolder(tmp_path)
     (tmp_path / "nobody.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match="nobody.jpg is missing or damaged"):
+        PhotoFolder(tmp_path)
+
+
+def test_another_fault_of_the_detector_is_not_said_to_be_a_missing_face(monkeypatch, tmp_path):
+    def fail(pixels):
+        raise ValueError("the network is broken")
+
+    monkeypatch.setitem(sys.modules, "retinaface", SimpleNamespace(detect_faces=fail))
+    Image.new("RGB", (64, 64)).save(tmp_path / "me.png")
+    with pytest.raises(ValueError, match="the network is broken"):
         PhotoFolder(tmp_path)
 
 

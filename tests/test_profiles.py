@@ -48,6 +48,8 @@ def test_the_environment_chooses(monkeypatch):
     assert profile().name == "cpu"
     monkeypatch.setenv("MOFA_PROFILE", "smoke")
     assert profile().name == "smoke" and profile("gpu").name == "gpu"
+    monkeypatch.setenv("MOFA_PROFILE", "")
+    assert profile().name == "cpu"
 
 
 @pytest.mark.parametrize("name", ["", "CPU", "tpu"])
@@ -56,7 +58,7 @@ def test_other_names_are_refused(monkeypatch, name):
         ValueError, match=f"There is no profile '{name}': choose one of smoke, cpu, gpu, paper"
     ):
         profile(name)
-    monkeypatch.setenv("MOFA_PROFILE", name)
+    monkeypatch.setenv("MOFA_PROFILE", name or "none")
     with pytest.raises(ValueError, match="There is no profile"):
         profile()
 

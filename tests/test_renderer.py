@@ -251,6 +251,15 @@ def test_averaging_leaves_the_picture_that_a_coarser_sensor_takes(tiny_model):
     torch.testing.assert_close(coarse.landmarks, fine.landmarks / 3)
 
 
+@pytest.mark.parametrize("factor", [5, 48])
+def test_a_factor_that_does_not_divide_the_sides_is_refused(tiny_model, factor):
+    fine = FaceRenderer(tiny_model, 24)(FaceCode.mean(tiny_model))
+    with pytest.raises(ValueError, match=f"24 × 24 pixels has no squares of {factor} × {factor}:"):
+        fine.averaged(factor)
+    with pytest.raises(ValueError, match="factor ≥ 1 is needed, got 0"):
+        fine.averaged(0)
+
+
 def test_a_face_out_of_sight_leaves_an_empty_picture(tiny_model):
     for parts in ({"translation": {0: 5000.0}}, {"translation": {2: 2000.0}}):
         rendering = FaceRenderer(tiny_model, 16)(code_with(tiny_model, **parts))

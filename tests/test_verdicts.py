@@ -18,6 +18,7 @@ import verdicts
 
 from mofa_lib import RenderedFaces
 from mofa_lib.evidence import evidence
+from mofa_lib.face_code import GROUPS
 from mofa_lib.linear_autoencoder import LinearAutoencoder
 from mofa_lib.profiles import profile
 from mofa_lib.results import FROZEN_SEED, load_result, packed
@@ -85,9 +86,8 @@ def test_evidence_puts_numbers_together_by_the_names_of_points():
     (alone,) = evidence("R", axis="mm", ours={"a": (1, 0, 2)}, bounds=0.5)["points"]
     assert alone == {"name": "a", "ours": [1, 0, 2], "bound": 0.5}
     assert evidence("R")["points"] == []
-    for more in ({"rival": ("b", {"other": [1]})}, {"paper": {"other": 1}}):
-        with pytest.raises(ValueError, match="There is no point 'other'; there are a"):
-            evidence("R", axis="mm", ours={"a": (1, 0, 2)}, **more)
+    with pytest.raises(ValueError, match="There is no point 'other'; there are a"):
+        evidence("R", axis="mm", ours={"a": (1, 0, 2)}, rival=("b", {"other": [1]}))
 
 
 def test_an_axis_holds_all_that_its_points_have():
@@ -1179,3 +1179,88 @@ def test_a_null_model_is_compared_with_the_best_attack_on_each(more, through, fl
 def test_where_there_is_no_room_nothing_is_said(more, ones, others):
     pairs = np.arange(100)
     assert more.more(pairs < ones, pairs < others)[1] == "untestable here"
+
+
+# The rules on photographs, on answers that were made up
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    return rejudge.rules("photographs")
+
+
+def overtaken(rules, photos: int, rendered: int, count: int = 100) -> dict:
+    """Two groups, of which so many pictures look more like the target at 8/255."""
+    people, raw = np.arange(count), {}
+    for group, hits in {rules.PHOTOS: photos, rules.RENDERED: rendered}.items():
+        raw[group] = {"8": {"target": people < hits, "original": np.full(count, 0.5)}}
+    return raw
+
+
+@pytest.mark.parametrize(
+    "photos, rendered, word",
+    [
+        (99, 100, "reproduced"),
+        (90, 100, "direction only"),  # perhaps more than ten points behind
+        (75, 99, "contradicted"),  # surely
+        (55, 50, "direction only"),  # perhaps not even half
+        (30, 30, "contradicted"),
+        (45, 45, "untestable here"),
+    ],
+)
+def test_an_attack_is_reliable_if_photographs_fall_as_often(photographs, photos, rendered, word):
+    assert photographs.reliable_attack(overtaken(photographs, photos, rendered))[1] == word
+
+
+@pytest.mark.parametrize(
+    "clean, attacked, own, word",
+    [
+        (0.5, 0.9, 0.95, "reproduced"),
+        (0.5, 0.6, 0.95, "direction only"),  # less than half of what there is to gain
+        (0.6, 0.5, 0.95, "contradicted"),
+        (0.5, 0.9, 0.5, "untestable here"),  # nobody is recognised in this encoder's heads
+    ],
+)
+def test_another_identity_is_measured_by_what_there_is_to_gain(
+    photographs, clean, attacked, own, word
+):
+    chance = np.random.default_rng(0).normal(0, 0.05, (3, 100))
+    levels = dict(zip(("clean", "8", "own"), chance + [[clean], [attacked], [own]], strict=True))
+    who = {name: {"who": dict.fromkeys(photographs.JUDGES, x)} for name, x in levels.items()}
+    assert photographs.stranger_drawn({photographs.PHOTOS: who})[1] == word
+
+
+@pytest.mark.parametrize(
+    "alarms, found, word",
+    [
+        (2, 95, "reproduced"),
+        (9, 95, "direction only"),
+        (25, 95, "contradicted"),
+        (2, 30, "contradicted"),
+        (9, 49, "untestable here"),
+    ],
+)
+def test_a_detector_is_reliable_if_its_threshold_travels(photographs, alarms, found, word):
+    people = np.arange(100)
+    raw = {
+        "calibration": {photographs.OWN: dict.fromkeys(photographs.SCORES, np.linspace(0, 1, 400))}
+    }
+    raw[photographs.PHOTOS] = {
+        name: {"again": {photographs.OWN: {"js": 2.0 * (people < many)}}}
+        for name, many in (("clean", alarms), ("8", found))
+    }
+    assert photographs.reliable_detector(raw)[1] == word
+
+
+@pytest.mark.parametrize(
+    "back, word",
+    [(0.8, "reproduced"), (0.3, "contradicted"), (0.5, "direction only")],
+)
+def test_all_groups_have_to_come_back(photographs, back, word):
+    chance = np.random.default_rng(0).normal(0, 0.1, 101)
+    chance -= np.median(chance)
+    moved = dict.fromkeys(GROUPS, np.ones(101))
+    after = dict.fromkeys(GROUPS, 0.1 + chance) | {"rotation": 1 - back + chance}
+    again = {photographs.OWN: {"moved": after}}
+    raw = {photographs.PHOTOS: {"8": {"moved": moved, "again": again}}}
+    assert photographs.restored(raw)[1] == word

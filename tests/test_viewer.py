@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import itertools
 import json
 import re
 
@@ -132,6 +133,19 @@ def test_the_camera_keeps_the_head_in_the_frame_wherever_the_sliders_are(tiny_mo
             assert (np.abs(points[:, :2]) < slope * depth[:, None]).all()
     ball = data_of(head(tiny_model))["view"]
     assert ball["distance"] < view["distance"] and 80 / ball["distance"] > 0.95 * slope
+
+
+@pytest.mark.parametrize("ends", list(itertools.product((0, 1), repeat=3)))
+def test_the_camera_keeps_the_head_in_the_frame_with_all_sliders_at_their_ends(tiny_model, ends):
+    shown = show.sliders(tiny_model, "Some", shape=range(2), expression=[0], reach=20)
+    data = data_of(shown)
+    view = data["view"]
+    vertices = unpacked(data["vertices"])
+    for slider, end in zip(data["sliders"], ends, strict=True):
+        vertices = vertices + (slider["low"], slider["high"])[end] * unpacked(slider["vertices"][0])
+    points = vertices - view["centre"]
+    slope = np.tan(np.radians(view["fov"] / 2))
+    assert (np.abs(points[:, :2]) < slope * (view["distance"] - points[:, 2:])).all()
 
 
 def test_a_component_that_is_not_there_is_named(tiny_model):

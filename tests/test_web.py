@@ -264,6 +264,10 @@ def png(image):
     return base64.b64encode(file.getvalue()).decode()
 
 
+SMALL = png(torch.zeros(3, 8, 8))
+TRUNCATED = base64.b64encode(base64.b64decode(png(torch.rand(3, 64, 64)))[:-999]).decode()
+
+
 @pytest.fixture
 def saved(tmp_path, about, mofa, faces):
     """A run as the lab saves it."""
@@ -301,13 +305,22 @@ def test_runs_of_the_lab_are_verified(saved, knowledge):
         ({"weights_digest": "0"}, "other weights of MoFA than are loaded here"),
         ({"target": "AAAA"}, "is no run saved by the lab"),
         ({"target": "A"}, "is no run saved by the lab"),
+        ({"target": TRUNCATED}, "is no run saved by the lab"),
+        ({"target": SMALL}, "is no run saved by the lab"),
         ({"saved_distance": None}, "is no run saved by the lab"),
+        ({"saved_distance": "abc"}, "is no run saved by the lab"),
+        ({"profile": "tpu"}, "is no run saved by the lab"),
+        ({"weights": None}, "is no run saved by the lab"),
+        ({"weights": [1, 2]}, "is no run saved by the lab"),
+        ({"weights": {}}, "is no run saved by the lab"),
+        ({"weights": {"shape": "1"}}, "is no run saved by the lab"),
+        ({"weights": {"nose": 1}}, "is no run saved by the lab"),
     ],
 )
 def test_what_is_no_run_is_refused(saved, change, sentence):
     path, run = saved
     save_json(path, run | change)
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(ValueError, match=f"{path.name} .*{sentence}"):
         verify_run(path)
 
 
