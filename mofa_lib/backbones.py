@@ -15,7 +15,7 @@ PUBLISHED = ("resnet18", "resnet50", "vgg19", "alexnet")
 
 
 def normalized(
-    images: Float[Tensor, "B 3 H W"], kind: torch.dtype = torch.float32
+    images: Float[Tensor, "B 3 H W"], dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "B 3 H W"]:
     """Pictures in [0, 1] as a backbone expects them.
 
@@ -23,11 +23,11 @@ def normalized(
 
     Args:
         images: of any precision.
-        kind: the type of the backbone's weights, in which they come.
+        dtype: the type of the backbone's weights, in which they come.
     """
-    pixels = torch.tensor([PIXEL_MEAN, PIXEL_STD], dtype=kind, device=images.device)
+    pixels = torch.tensor([PIXEL_MEAN, PIXEL_STD], dtype=dtype, device=images.device)
     mean, std = pixels[..., None, None]  # (3, 1, 1) each
-    standard = (images.to(kind) - mean) / std
+    standard = (images.to(dtype) - mean) / std
     return standard.contiguous(memory_format=torch.channels_last)
 
 
@@ -39,6 +39,8 @@ def backbone(name: str, pretrained: bool = False) -> tuple[nn.Module, int]:
             vgg19 (the paper's) or alexnet (MoFA's).
         pretrained: start from ImageNet's weights, which torchvision downloads; not for `small` and
             `tiny`. Where they cannot be had, a warning says so and the start is random.
+    Raises:
+        ValueError: there is no such network.
     """
     if name in ("small", "tiny"):
         return SmallResNet(stride=2 if name == "small" else 4), SmallResNet.features
@@ -80,24 +82,24 @@ class ResidualBlock(nn.Module):
     """Two 3 × 3 convolutions around a shortcut. Source: He et al. 2016.
 
     Args:
-        inside: channels of the input.
-        outside: channels of the output.
+        in_channels: of the input.
+        out_channels: of the output.
         stride: of the first convolution.
     """
 
-    def __init__(self, inside: int, outside: int, stride: int):
+    def __init__(self, in_channels: int, out_channels: int, stride: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outside),
+            nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outside),
+            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
         )
-        if stride == 1 and inside == outside:
+        if stride == 1 and in_channels == out_channels:
             self.shortcut = nn.Identity()
         else:  # brings the input to the shape of the output
-            self.shortcut = nn.Conv2d(inside, outside, 1, stride, bias=False)
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
     @property
     def convolutions(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
@@ -123,10 +125,10 @@ class SmallResNet(nn.Sequential):
 
     def __init__(self, stride: int):
         # The blocks are made before the stem, so that a seed keeps drawing the same weights.
-        blocks, inside = [], 32
-        for outside in self.widths:  # a block with more channels halves the sides of the map
-            blocks.append(ResidualBlock(inside, outside, stride=1 if inside == outside else 2))
-            inside = outside
+        blocks, channels = [], 32
+        for width in self.widths:  # a block with more channels halves the sides of the map
+            blocks.append(ResidualBlock(channels, width, stride=1 if channels == width else 2))
+            channels = width
         super().__init__(
             nn.Conv2d(3, 32, 5, stride, 2, bias=False),
             nn.BatchNorm2d(32),

@@ -22,7 +22,7 @@ NEAR_AN_EYE = 30.0  # mm from the middle of its landmarks: what hangs together t
 def borrowed_skin(
     lender: MorphableModel,
     mean_shape: Float[Tensor, "V 3"],
-    faces: Int[Tensor, "F 3"],
+    triangles: Int[Tensor, "F 3"],
     landmarks: Int[Tensor, "68"],
 ) -> dict[str, Tensor]:
     """Mean and basis of the appearance, for a model that has a shape alone.
@@ -33,27 +33,28 @@ def borrowed_skin(
 
     Args:
         lender: has the skin.
-        mean_shape, faces, landmarks: of the model without skin; mm, counter-clockwise from outside.
+        mean_shape, triangles, landmarks: of the model without skin; mm, counter-clockwise from
+            outside.
     """
     theirs, ours = mean_shape.double().numpy(), lender.mean_shape.double().numpy()
-    their_faces, our_faces = faces.numpy(), lender.faces.numpy()
+    their_triangles, our_triangles = triangles.numpy(), lender.faces.numpy()
     their_marks, our_marks = theirs[landmarks.numpy()], ours[lender.landmarks.numpy()]
     # Smoothed by a millimetre: of two landmarks at one vertex neither can be hit.
     bend = RBFInterpolator(their_marks, our_marks, smoothing=1, kernel="linear", degree=1)
-    normals = vertex_normals(mean_shape[None], faces)[0].double().numpy()  # (V, 3)
+    normals = vertex_normals(mean_shape[None], triangles)[0].double().numpy()  # (V, 3)
 
-    their_parts = parts_of(theirs, their_faces, their_marks)  # (V,)
-    our_parts = parts_of(ours, our_faces, our_marks)  # (W,)
+    their_parts = parts_of(theirs, their_triangles, their_marks)  # (V,)
+    our_parts = parts_of(ours, our_triangles, our_marks)  # (W,)
     values = torch.cat([lender.mean_appearance[..., None], lender.appearance_basis], 2).numpy()
     skin = np.empty((len(theirs), *values.shape[1:]), values.dtype)  # (V, 3, 1 + B)
     for part in np.unique(their_parts):
         here = their_parts == part
         there = part if (our_parts == part).any() else 0
-        triangles = our_faces[(our_parts[our_faces] == there).all(1)]
+        surface = our_triangles[(our_parts[our_triangles] == there).all(1)]
         if there:
-            places = _same_directions(theirs[here], ours, triangles)
+            places = _same_directions(theirs[here], ours, surface)
         else:
-            places = nearest_places(bend(theirs[here]), ours, triangles, normals[here])
+            places = nearest_places(bend(theirs[here]), ours, surface, normals[here])
         skin[here] = places.read(values)
     mean, basis = torch.from_numpy(skin).split([1, skin.shape[2] - 1], 2)
     return {"mean_appearance": mean[..., 0].clone(), "appearance_basis": basis.clone()}

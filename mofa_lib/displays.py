@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -46,7 +46,7 @@ def strips(pictures: dict[str, Float[Tensor, "B C H W"]]) -> list[list[str]]:
             continue
         shown = batch[:SHOWN]
         alt = f"{name}: {len(shown)} of {counted(len(batch), 'picture')} side by side"
-        source = f"data:image/png;base64,{_png(shown)}"
+        source = f"data:image/png;base64,{_strip(shown)}"
         rows.append([name, f'<img alt="{alt}" src="{source}">'])
     return rows
 
@@ -55,6 +55,18 @@ def counted(number: int, thing: str) -> str:
     """A number with its noun: 1 face, 2 faces."""
     ending = "" if number == 1 else "s"
     return f"{number} {thing}{ending}"
+
+
+def png(pixels: UInt8[Tensor, "H W C"], small: bool = False) -> bytes:
+    """A picture as a PNG file.
+
+    Args:
+        pixels: RGB, or RGB and opacity.
+        small: as few bytes as can be, for several times as long.
+    """
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG", optimize=small)
+    return file.getvalue()
 
 
 def norms(vectors: Float[Tensor, "B N"]) -> str:
@@ -67,7 +79,7 @@ def norms(vectors: Float[Tensor, "B N"]) -> str:
     return f"{lengths.mean():.3g} ({lengths.min():.3g}–{lengths.max():.3g})"
 
 
-def _png(images: Float[Tensor, "B C H W"]) -> str:
+def _strip(images: Float[Tensor, "B C H W"]) -> str:
     """Pictures of RGB, or RGB and opacity, side by side as one PNG in base64.
 
     Large ones are shrunk; small ones get visible pixels.
@@ -86,7 +98,4 @@ def _png(images: Float[Tensor, "B C H W"]) -> str:
     images = F.pad(images, (0, GAP))  # (B, 4, H, W), transparent at the right
     pixels = (255 * images).round().to(torch.uint8)
     strip = pixels.permute(2, 0, 3, 1).flatten(1, 2)  # (H, B · W, 4)
-
-    file = io.BytesIO()
-    Image.fromarray(strip.numpy()).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    return base64.b64encode(png(strip, small=True)).decode()

@@ -59,6 +59,13 @@ class RenderedFaces(Dataset):
         images: all pictures, (N, 3, H, W) uint8.
         identities: (N,).
         landmarks: (N, 68, 2), pixels.
+    Raises:
+        TypeError: a number is no whole one.
+        ValueError: there is no such split, a number is too small, or `start` parts a person's
+            pictures.
+        OSError: the cache cannot be written, or its disk is full.
+        RuntimeError: a process that drew has failed, the pictures are not as it drew them, or there
+            is no home folder for the cache.
     """
 
     @standard_torch()
@@ -116,7 +123,10 @@ class RenderedFaces(Dataset):
 
     @property
     def recipe(self) -> str:
-        """Twelve digits that change with everything that decides how the pictures look."""
+        """Twelve digits that change with all of the library that decides how the pictures look.
+
+        They do not change with the versions of packages.
+        """
         return self._session.recipe
 
     def batch(self, indices: Indices) -> Float[Tensor, "B 3 H W"]:

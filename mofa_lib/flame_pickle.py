@@ -16,6 +16,8 @@ from numpy._core import multiarray, numeric
 class _Held:
     """Stands for an object of chumpy or SciPy: it has no methods, and keeps what was stored."""
 
+    state: object = None  # nothing may have been stored
+
     def __setstate__(self, state: object) -> None:
         self.state = state
 

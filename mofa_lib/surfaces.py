@@ -42,6 +42,8 @@ def nearest_places(
         vertices, triangles: of the surface, (V, 3) and (F, 3).
         normals: of the points, (N, 3), if only places that look the same way are meant.
         candidates: triangles with the nearest centroids, among which the nearest one is sought.
+    Returns:
+        The N places, in the order of the points.
     """
     corners = vertices[triangles]  # (F, 3, 3)
     count = min(candidates, len(triangles))
@@ -53,7 +55,7 @@ def nearest_places(
 
     farther = 0.0
     if normals is not None:
-        a, b, c = corners[near].swapaxes(0, 2).swapaxes(1, 2)[:3]
+        a, b, c = np.moveaxis(corners[near], 2, 0)  # (N, C, 3) each
         looks = np.cross(b - a, c - a)  # (N, C, 3)
         farther = AWAY * (np.einsum("ncx,nx->nc", looks, normals) < 0)
 

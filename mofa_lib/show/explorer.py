@@ -134,8 +134,13 @@ class Explorer(Live):
         self._picture.value = png(self._drawn())
 
     def _reset(self, _) -> None:
+        """Put all sliders back, and draw once."""
         for control in self._controls:
-            self.sliders[control.label].value = control.value(self._start)
+            slider = self.sliders[control.label]
+            slider.unobserve(self._move, "value")
+            slider.value = control.value(self._start)
+            slider.observe(self._move, "value")
+        self._move(None)
 
     @torch.no_grad()
     def _drawn(self) -> Float[Tensor, "3 H W"]:

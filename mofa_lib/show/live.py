@@ -4,7 +4,6 @@ them.
 The controls are those of ipywidgets. It is imported when the first of them is made, never before.
 """
 
-import io
 from abc import ABC, abstractmethod
 from functools import cached_property
 from types import ModuleType
@@ -12,10 +11,9 @@ from types import ModuleType
 import torch
 from IPython import get_ipython
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
-from mofa_lib.displays import html_table, strips
+from mofa_lib import displays
 from mofa_lib.renderer import Rendering
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -55,7 +53,7 @@ class Live(ABC):
                 return self._view()
             except ImportError as error:
                 note = str(error)
-        still = html_table(repr(self), strips(self._still()))
+        still = displays.html_table(repr(self), displays.strips(self._still()))
         return {"text/plain": repr(self), "text/html": f"{still}<p>{note}</p>"}
 
     def _view(self) -> dict[str, object]:
@@ -67,9 +65,7 @@ class Live(ABC):
 def png(image: Float[Tensor, "3 H W"]) -> bytes:
     """A picture as a PNG file; values outside [0, 1] are clamped."""
     pixels = (255 * image.detach().cpu().clamp(0, 1)).round().to(torch.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "PNG")
-    return file.getvalue()
+    return displays.png(pixels.permute(1, 2, 0))
 
 
 def on_paper(rendering: Rendering) -> Float[Tensor, "B 3 H W"]:

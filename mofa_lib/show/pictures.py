@@ -59,7 +59,8 @@ def grid(
         columns: headings.
         width: of a picture, inches.
     Raises:
-        ValueError: there is no picture, or what is given for one cannot be shown.
+        TypeError: what is given for a picture is no tensor and no array.
+        ValueError: there is no picture, or one has another shape, or values that are not finite.
     """
     rows = {label: _pictures(label, images) for label, images in rows.items()}
     count = max((len(images) for images in rows.values()), default=0)

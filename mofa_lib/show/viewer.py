@@ -43,6 +43,7 @@ EXPOSURE = 1.35
 # Both together as spherical harmonics, by least squares.
 LAMPS = [-1.32, 0.24, 0.59, -0.07, 0.06, 0.12, 0.16, 0.07, -0.09]
 STILL = 320  # side of the still picture, pixels
+HEIGHT = 380  # of the picture, pixels
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def head(
     colours: Float[Tensor, "T V 3"] | UInt8[Tensor, "T V 3"],
     label: str,
     ends: tuple[str, str] = ("", ""),
-    height: int = 380,
+    height: int = HEIGHT,
     lit: bool = False,
 ) -> HTML:
     """A head to turn by mouse, finger or arrow keys.
@@ -94,6 +95,10 @@ def head(
         ends: what the slider's two ends mean.
         height: of the picture, pixels; the slider comes below.
         lit: whether the colours contain light already; else the viewer's lamps shine on them.
+    Raises:
+        TypeError: the colours are no tensor and no array.
+        ValueError: vertices or colours are not finite, they are no key frames that fit each other,
+            or there are more vertices than 16 bits can count.
     """
     colours = as_colours(colours)
     check_finite("A head's vertices", vertices)
@@ -126,7 +131,6 @@ def sliders(
     expression: Iterable[int] = (),
     appearance: Iterable[int] = (),
     reach: float = 3.0,
-    height: int = 380,
 ) -> HTML:
     """The mean face with one slider for each component that is asked for.
 
@@ -139,9 +143,8 @@ def sliders(
         shape, expression, appearance: numbers of components, counted from 0; the reader sees them
             counted from 1.
         reach: how far the sliders go to both sides, standard deviations.
-        height: of the picture, pixels; the sliders come below.
     Raises:
-        ValueError: the model has no such component.
+        ValueError: the model has no such component, or more vertices than 16 bits can count.
     """
     wanted = {"shape": shape, "expression": expression, "appearance": appearance}
     components = [
@@ -150,7 +153,7 @@ def sliders(
         for number in numbers
     ]
     return frame(
-        model.mean_shape, model.faces, model.mean_appearance, components, label, height, lit=False
+        model.mean_shape, model.faces, model.mean_appearance, components, label, HEIGHT, lit=False
     )
 
 
@@ -275,20 +278,24 @@ def _stand(
 ) -> tuple[Float[Tensor, "3"], float]:
     """The middle of the head, and the camera's distance at which it fills the frame.
 
-    That holds wherever the sliders are.
+    That holds wherever the sliders are, all of them together.
     """
-    shapes = [vertices]
-    for slider in sliders:
-        values = (slider.low, slider.high) if len(slider.vertices) == 1 else (1.0,)
-        for direction in slider.vertices:
-            shapes += [vertices + value * direction.detach().cpu() for value in values]
-    points = torch.cat(shapes)  # (N, 3)
-    centre = (points.amin(0) + points.amax(0)) / 2
-    x, y, z = (points - centre).unbind(1)
+    # In the frame are the points of which ±out · x + z and ±out · y + z are less than the distance.
+    out = 1 / math.tan(math.radians(FIELD_OF_VIEW / 2))
+    sides = torch.tensor([[out, 0, 1], [-out, 0, 1], [0, out, 1], [0, -out, 1]])
+    ways = torch.cat([torch.eye(3), -torch.eye(3), sides]).T  # (3, 10), first along the axes
 
-    slope = math.tan(math.radians(FIELD_OF_VIEW / 2))
-    needed = torch.maximum(x.abs(), y.abs()) / slope + z  # (N,), for each point
-    return centre, 1.03 * float(needed.max())  # a little more, for a margin
+    # How far vertices get each way: what the sliders add is added up, so each does its most.
+    far = vertices @ ways  # (V, 10)
+    for slider in sliders:
+        added = slider.vertices.detach().cpu().float() @ ways  # (N, V, 10)
+        if len(added) == 1:
+            added = torch.cat([slider.low * added, slider.high * added])  # (2, V, 10)
+        far = far + added.amax(0).clamp(min=0)
+    front, back, needed = far.amax(0).split([3, 3, 4])
+    centre = (front - back) / 2
+    distance = (needed - sides @ centre).max()
+    return centre, 1.03 * float(distance)  # a little more, for a margin
 
 
 def _still(

@@ -8,25 +8,27 @@ or tuned. Needs `pip install mofa_lib[web]`.
 
 import argparse
 import base64
-import binascii
 import io
 import json
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from mofa_lib.artifacts import digest, save_json, write_bytes
 from mofa_lib.attack import WEIGHTS, CodeDistance
 from mofa_lib.autoencoder import MoFA, load_pretrained
 from mofa_lib.detector import Detector, calibrate, load_detector
+from mofa_lib.displays import png
 from mofa_lib.face_code import SYMBOLS
 from mofa_lib.face_data import RenderedFaces
-from mofa_lib.faces import in_batches
+from mofa_lib.faces import check_images, in_batches
 from mofa_lib.identity import verification_pairs
 from mofa_lib.metrics import linf
 from mofa_lib.profiles import Profile, profile
@@ -47,28 +49,17 @@ STEPS = 50
 RATE = 0.1
 C = 0.1  # of an attacker who knows the detector
 
-# What reading and decoding raise where a file is no run.
-NOT_A_RUN = (
-    json.JSONDecodeError,
-    UnicodeDecodeError,
-    KeyError,
-    TypeError,
-    binascii.Error,
-    UnidentifiedImageError,
-)
 
-
-def export_lab(folder: str | Path, name: str = "cpu") -> None:
+def export_lab(folder: str | Path) -> None:
     """Write all that the lab fetches to a folder: graphs, triangles, gallery and lab.json.
 
     Args:
         folder: is made where there is none.
-        name: the profile whose weights are exported; one with the encoder `small`.
     Raises:
         FileNotFoundError, ValueError: as `load_pretrained`.
     """
     folder = Path(folder)
-    settings = profile(name)
+    settings = profile("cpu")
     mofa = load_pretrained(settings).cpu()
     detector = load_detector(settings).cpu()
 
@@ -115,21 +106,14 @@ def verify_run(path: str | Path) -> dict[str, float]:
         ValueError: it is no run of the lab, or one of other weights.
     """
     path = Path(path)
-    try:
-        run = json.loads(path.read_text(encoding="utf8"))
-        if run["format"] != FORMAT:
-            raise ValueError(f"{path} has the format {run['format']}, this library reads {FORMAT}.")
-        original = _decode(run["original"])
-        adversarial = _decode(run["adversarial"])
-        target = _decode(run["target"])
+    with _reading(path):
+        run = json.loads(path.read_bytes())
+        version = run["format"]
+    if version != FORMAT:
+        raise ValueError(f"{path} has the format {version}, this library reads {FORMAT}.")
+    with _reading(path):
         settings = profile(run["profile"])
         made_with = run["weights_digest"]
-        weights = run["weights"]
-        claimed = float(run["saved_distance"])
-    except NOT_A_RUN as error:
-        raise ValueError(
-            f"{path} is no run saved by the lab ({type(error).__name__}: {error})."
-        ) from None
     if made_with != _weights_digest(settings):
         raise ValueError(
             f"{path} was made with other weights of MoFA than are loaded here: "
@@ -137,17 +121,34 @@ def verify_run(path: str | Path) -> dict[str, float]:
         )
 
     mofa = load_pretrained(settings)
-    distance = CodeDistance(mofa.model, weights)
-    place = mofa.scales.device
-    original_code = mofa.encode(original[None].to(place))
-    adversarial_code = mofa.encode(adversarial[None].to(place))
-    target_code = mofa.encode(target[None].to(place))
+    with _reading(path):
+        distance = CodeDistance(mofa.model, run["weights"])
+        claimed = float(run["saved_distance"])
+        names = ("original", "adversarial", "target")
+        original, adversarial, target = (_decode(run[name], mofa.size) for name in names)
+    device = mofa.scales.device
+    original_code = mofa.encode(original.to(device))
+    adversarial_code = mofa.encode(adversarial.to(device))
+    target_code = mofa.encode(target.to(device))
     return {
         "distance": float(distance(adversarial_code, target_code)),
         "claimed": claimed,
         "clean_distance": float(distance(original_code, target_code)),
-        "linf": float(linf(adversarial[None] - original[None])),
+        "linf": float(linf(adversarial - original)),
     }
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """One sentence for a file that is no run; one that is missing is said to be."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what it is depends on what is broken
+        raise ValueError(
+            f"{path} is no run saved by the lab ({type(error).__name__}: {error})."
+        ) from None
 
 
 def _weights_digest(settings: Profile) -> str:
@@ -182,9 +183,7 @@ def _gallery(size: int) -> dict[str, bytes]:
     files = {}
     for number, person in enumerate(people):
         image = faces.images[PICTURES * person + int(best[person])]  # (3, H, W)
-        file = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(file, "PNG", optimize=True)
-        files[f"gallery/{number:02d}.png"] = file.getvalue()
+        files[f"gallery/{number:02d}.png"] = png(image.permute(1, 2, 0), small=True)
     return files
 
 
@@ -212,10 +211,12 @@ def _thresholds(mofa: MoFA, detector: Detector) -> dict[str, object]:
     }
 
 
-def _decode(text: str) -> Float[Tensor, "3 H W"]:
-    """A picture file in base64, as values in [0, 1]."""
+def _decode(text: str, size: int) -> Float[Tensor, "1 3 H W"]:
+    """A picture file of this side in base64, as values in [0, 1]."""
     picture = Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
+    image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    check_images(image, size)
+    return image
 
 
 def main(arguments: list[str] | None = None) -> None:
