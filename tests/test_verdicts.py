@@ -112,7 +112,10 @@ def plots(build_site):
             for name in sorted({row["figure"] for row in rows} - {""})
         )
         labels = "\n\n".join(f"(rules-{name})=\n## Rules {name}" for name in names)
-        chapter = f"(ch-detection)=\n(ch-attack-results)=\n(ch-defence-results)=\n# Chapter\n\n{labels}\n\n{figures}"
+        here = "".join(
+            f"(ch-{name})=\n" for name in ("detection", "attack-results", "defence-results")
+        )
+        chapter = f"{here}# Chapter\n\n{labels}\n\n{figures}"
         plots = "\n\n".join(f"```{{verdicts}} {name}\n```" for name in names)
         text = f"# Plots\n\n```{{verdict-count}}\n```\n\n{plots}\n"
         soups, warned = build_site({"chapter": chapter, "plots": text}, "verdicts")
