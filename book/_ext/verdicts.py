@@ -22,7 +22,16 @@ import forest
 from mofa_lib.results import FROZEN_SEED, load_result, made_with
 
 # Result files with verdicts.
-JUDGED = ("attack", "judge", "detection", "defence", "adaptive", "attackers", "photographs", "claims")
+JUDGED = (
+    "attack",
+    "judge",
+    "detection",
+    "defence",
+    "adaptive",
+    "attackers",
+    "photographs",
+    "claims",
+)
 BOOK = Path(__file__).parents[1]
 RULE = re.compile(r"^- \*\*([^*]+?)\.?\*\*.*\n?(?:  .*\n?)*", re.MULTILINE)
 
