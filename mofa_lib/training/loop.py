@@ -65,7 +65,7 @@ def train(
     accelerator = Accelerator(mixed_precision=mixed_precision(), cpu=device().type == "cpu")
     process, processes = accelerator.process_index, accelerator.num_processes
     task.objective.to(accelerator.device).train()
-    origin = {"seed": seed, "steps": task.steps, **task.metadata}
+    origin = {"seed": seed, **task.metadata}
     first, course = _resume(task, folder, origin)
 
     sampler = StepSampler(len(task.data), task.batch, first, task.steps, seed, process, processes)
