@@ -1,7 +1,7 @@
 """Work that is shared out: everything once, nothing lost by an error, equal libraries only."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -28,24 +28,30 @@ def test_every_result_is_kept_under_its_key(executor):
     assert kept == {f"half of {n}": n // 2 for n in range(0, 20, 2)}
 
 
-def test_an_error_comes_last_and_costs_nothing_that_was_begun(two):
-    """The first job fails while the second one runs; the others are not begun."""
-    failed, called, kept = threading.Event(), [], {}
+def test_an_error_comes_last_and_costs_nothing_that_was_begun():
+    """The first job has failed while the second one runs and the others wait for a worker."""
+    jobs, kept = [Future() for _ in range(50)], {}
+    failed, running, *waiting = jobs
+
+    class Executor:
+        def submit(self, function, *arguments):
+            job = jobs[arguments[-1]]
+            if job in (failed, running):
+                job.set_running_or_notify_cancel()
+            if job is failed:
+                job.set_result(function(*arguments))
+            if job is running:  # until the last one is called off
+                jobs[-1].add_done_callback(lambda _: job.set_result(function(*arguments)))
+            return job
 
     def work(number):
-        called.append(number)
         if number == 0:
-            failed.set()
             raise ValueError("Zero!")
-        failed.wait()
-        while len(called) < 3 and two._work_queue.qsize():
-            pass  # until the others are called off, or one of them begins
         return number
 
     with pytest.raises(ValueError, match="Zero!"):
-        each(work, {n: (n,) for n in range(50)}, kept.__setitem__, two)
-    assert kept == {n: n for n in called if n}
-    assert 1 in kept and len(called) < 50
+        each(work, {n: (n,) for n in range(50)}, kept.__setitem__, Executor())
+    assert kept == {1: 1} and all(job.cancelled() for job in waiting)
 
 
 def test_an_error_here_stops_at_once():
