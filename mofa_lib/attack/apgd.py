@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mofa_lib.attack.gradient_sign import anywhere, box, check_epsilon, precise
-from mofa_lib.faces import check_images
+from mofa_lib.attack.gradient_sign import anywhere, prepared
 from mofa_lib.inputs import whole
 
 MOMENTUM = 0.75  # α: the share of the new step; the rest is the last one's
@@ -50,12 +49,8 @@ def apgd(
 
     Source: Croce and Hein 2020, Algorithm 1.
     """
-    check_epsilon(epsilon)
+    images, low, high = prepared(images, epsilon)
     steps = whole("steps", steps, 1)
-    check_images(images)
-
-    images = precise(images)
-    low, high = box(images, epsilon)
     current = images if generator is None else anywhere(low, high, generator)
     value, gradient = _value_and_gradient(loss, current)
     best, best_value, best_gradient = current, value, gradient

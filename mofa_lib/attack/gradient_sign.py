@@ -42,14 +42,10 @@ def pgd(
         ValueError: ε is outside [0, 1], there is no step, or the images are no batch of pictures.
     Source: Madry et al. 2018; derived in chapter 2.
     """
-    check_epsilon(epsilon)
+    images, low, high = prepared(images, epsilon)
     steps = whole("steps", steps, 1)
-    check_images(images)
     if rate is None:
         rate = 2.5 * epsilon / steps
-
-    images = precise(images)
-    low, high = box(images, epsilon)
     attacked = images if generator is None else anywhere(low, high, generator)
 
     for _ in range(steps):
@@ -96,6 +92,21 @@ def check_epsilon(epsilon: float) -> None:
         raise ValueError(
             f"ε lies in [0, 1], as the pixel values do, got {epsilon}; 8 grey levels are 8 / 255."
         )
+
+
+def prepared(
+    images: Float[Tensor, "B 3 H W"], epsilon: float
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"]]:
+    """What every attack begins with: a copy of the pictures, `precise`, and its `box`.
+
+    Raises:
+        TypeError: the images are no floating-point tensor.
+        ValueError: ε is outside [0, 1], or the images are no batch of pictures.
+    """
+    check_epsilon(epsilon)
+    check_images(images)
+    images = precise(images)
+    return images, *box(images, epsilon)
 
 
 def box(

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mofa_lib.attack.best import Best
-from mofa_lib.attack.gradient_sign import box, check_epsilon, precise
-from mofa_lib.faces import check_images
+from mofa_lib.attack.gradient_sign import prepared
 from mofa_lib.inputs import whole
 
 # The shares of the queries at which the area of the square is halved.
@@ -58,12 +57,8 @@ def square(
         ValueError: ε is outside [0, 1], there is no query, or the images are no batch of pictures.
     Source: Andriushchenko et al. 2020, Algorithms 1 and 2; the schedule is that of its code.
     """
-    check_epsilon(epsilon)
+    images, low, high = prepared(images, epsilon)
     queries = whole("queries", queries, 1)
-    check_images(images)
-
-    images = precise(images)
-    low, high = box(images, epsilon)
     count, _, height, width = images.shape
     best = Best.start(images)
     stripes = _coins((count, 3, 1, width), generator).to(images.device)
@@ -108,15 +103,12 @@ def nes(
             images are no batch of pictures.
     Source: Ilyas et al. 2018, Algorithm 1.
     """
-    check_epsilon(epsilon)
+    images, low, high = prepared(images, epsilon)
     queries = whole("queries", queries, 1)
     pairs = whole("pairs", pairs, 1)
     if not sigma > 0:  # also NaN
         raise ValueError(f"Directions need a positive σ, got {sigma}.")
-    check_images(images)
 
-    images = precise(images)
-    low, high = box(images, epsilon)
     best = Best.start(images)
     current = images
     if queries % 2 == 0:  # pairs, and one query for the end: one is left

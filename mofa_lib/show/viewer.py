@@ -1,13 +1,12 @@
 """A head in a frame of its own, with sliders that need no kernel.
 
 The page itself adds up mean and components. It is `page.html` beside this module; `viewer.js` draws
-in it with k3d. Until that runs, and where it cannot, the page shows a still picture. Chapters call
-`show.head` and `show.sliders`.
+in it with k3d. Until that runs, and where it cannot, the page shows `still.py`'s picture. Chapters
+call `show.head` and `show.sliders`.
 """
 
 import base64
 import html
-import io
 import json
 import math
 import re
@@ -19,30 +18,20 @@ import numpy as np
 import torch
 from IPython.display import HTML
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
-from mofa_lib.camera import Camera, pose
 from mofa_lib.inputs import as_colours, check_finite, standard_torch, takes_arrays
-from mofa_lib.lighting import irradiance
-from mofa_lib.mesh import vertex_normals
 from mofa_lib.morphable import MorphableModel
-from mofa_lib.raster import interpolate, rasterize
+from mofa_lib.show.still import FIELD_OF_VIEW, YAW, still
 
 HERE = Path(__file__).parent
 # Where the viewer's library is: in the built book, else at its public address.
 K3D = "3.1.1"  # as package.json pins it
 SCRIPTS = ("../_static/vendor/k3d/standalone.js", f"https://unpkg.com/k3d@{K3D}/dist/standalone.js")
 
-FIELD_OF_VIEW = 16.0  # degrees: a portrait from a few metres, no large noses
-YAW = 0.2  # radians by which the camera stands to the right
 # k3d's lamps, and the factor that shows the front of a head in its own colours.
 LIGHTING = 0.9
 EXPOSURE = 1.35
-# Both together as spherical harmonics, by least squares.
-LAMPS = [-1.32, 0.24, 0.59, -0.07, 0.06, 0.12, 0.16, 0.07, -0.09]
-STILL = 320  # side of the still picture, pixels
 HEIGHT = 380  # of the picture, pixels
 
 
@@ -230,7 +219,7 @@ def frame(
     fillings = {
         "script": (HERE / "viewer.js").read_text(encoding="utf8"),
         "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-        "still": _still(vertices, triangles, colours, centre, distance, lit),
+        "still": still(vertices, triangles, colours, centre, distance, lit),
         "height": str(height),
         "label": html.escape(label),
     }
@@ -296,32 +285,3 @@ def _stand(
     centre = (front - back) / 2
     distance = (needed - sides @ centre).max()
     return centre, 1.03 * float(distance)  # a little more, for a margin
-
-
-def _still(
-    vertices: Float[Tensor, "V 3"],
-    triangles: Int[Tensor, "F 3"],
-    colours: Float[Tensor, "V 3"],
-    centre: Float[Tensor, "3"],
-    distance: float,
-    lit: bool,
-) -> str:
-    """The head as the viewer shows it first, as the address of a small transparent picture."""
-    turn = torch.tensor([[0.0, -YAW, 0.0]])  # the head's, against the camera's
-    posed = pose((vertices - centre)[None], turn, torch.zeros(1, 3))  # (1, V, 3)
-    light = torch.zeros(1, 3, 9) if lit else torch.tensor(LAMPS).expand(1, 3, 9)
-    shaded = colours.clamp(0, 1) * irradiance(vertex_normals(posed, triangles), light)  # (1, V, 3)
-    opaque = torch.cat([shaded, torch.ones_like(shaded[..., :1])], 2)  # (1, V, 4)
-
-    side = 2 * STILL  # drawn at twice the size, for smooth edges
-    camera = Camera(1 / math.tan(math.radians(FIELD_OF_VIEW / 2)), distance)
-    fragments = rasterize(camera.project(posed, side), triangles, side)
-    drawn = interpolate(fragments, triangles, opaque).permute(0, 3, 1, 2)  # (1, 4, 640, 640)
-    smooth = avg_pool2d(drawn, 2)[0].clamp(0, 1)  # (4, 320, 320)
-    # The colour of an edge is that of the head, its opacity is less.
-    smooth[:3] /= smooth[3:].clamp(min=1e-6)
-
-    pixels = (255 * smooth.clamp(0, 1)).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "WEBP", quality=80)
-    return f"data:image/webp;base64,{_base64(file.getvalue())}"
