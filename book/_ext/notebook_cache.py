@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def digest() -> str:
     """Of the library with all it ships, the lock file and the profile."""
-    hashed = hashlib.sha256(os.environ.get("MOFA_PROFILE", "cpu").encode())
+    hashed = hashlib.sha256((os.environ.get("MOFA_PROFILE") or "cpu").encode())
     library = [path for path in (ROOT / "mofa_lib").rglob("*") if path.is_file()]
     library = [path for path in library if "__pycache__" not in path.parts]
     for path in [ROOT / "requirements.lock", *sorted(library)]:
