@@ -87,15 +87,13 @@ def save_result(
     name: str,
     *,
     claim: str,
-    chapter: str = "",
+    command: str,
     profile: str,
     seed: int,
     n: int,
     weights: list[str],
     seconds: float,
     data: Mapping,
-    switch: str = "live",
-    command: str = "",
 ) -> dict:
     """Write a result file with its provenance, and return what it says.
 
@@ -103,15 +101,13 @@ def save_result(
         folder: where to; `make results` gives the library's own folder.
         name: of the file, without ending.
         claim: the sentence of the paper, or the question, that the numbers answer.
-        chapter: name of the notebook that computes them.
+        command: what computes them.
         profile: the profile they were computed in.
         seed: the chapter's.
         n: number of pairs, or of pictures, behind a number.
         weights: which of the profile's trained weights were used, see `find_weights`.
         seconds: what it took.
         data: the numbers.
-        switch: the chapter's parameter that has them computed.
-        command: what computes them, where that is no chapter.
     """
     checksums: dict[str, str] = {}
     for what in weights:
@@ -119,11 +115,7 @@ def save_result(
 
     result = {
         "claim": claim,
-        "command": command
-        or (
-            f"papermill book/{chapter}.ipynb out.ipynb "
-            f"-p {switch} True -p profile {profile} -p seed {seed}"
-        ),
+        "command": command,
         "profile": profile,
         "seed": seed,
         "commit": _commit(),
