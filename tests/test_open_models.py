@@ -17,6 +17,7 @@ from pathlib import Path
 
 import model_fixtures as make
 import numpy as np
+import papermill
 import pytest
 import torch
 import trimesh
@@ -259,7 +260,7 @@ def test_another_folder_has_another_digest(copied, ict_model):
     assert load_morphable_model(copied).digest != ict_model.digest
 
 
-def test_the_renderer_export_and_attack_take_it(ict_model, tmp_path):
+def test_renderer_and_export_take_it(ict_model, tmp_path):
     code = FaceCode.mean(ict_model)
     rendering = FaceRenderer(ict_model, 32)(code)
     assert 0.1 < rendering.mask.mean() < 0.9
@@ -281,6 +282,20 @@ def test_mofa_is_trained_on_its_folder(ict, ict_model, cache, monkeypatch, capsy
     assert f"--model {folder}" in made["command"] and path.name.startswith("mofa_smoke_")
     trained = load_pretrained(replace(profile("smoke"), weights="smoke", model=folder))
     assert trained.encode(noise.images).to_vector().shape == (8, 80 + 5 + 80 + 33)
+
+
+def test_the_guide_trains_and_attacks_on_its_folder(ict, ict_model, tmp_path):
+    """All that the guide shows of a model, in the profile smoke."""
+    ran = papermill.execute_notebook(
+        ROOT / "book" / "guide_face_models.ipynb",
+        tmp_path / "out.ipynb",
+        parameters={"profile": "smoke", "model": str(ict[0]), "live": True, "steps": 2},
+        cwd=tmp_path,
+        progress_bar=False,
+    )
+    said = " ".join(str(output) for cell in ran.cells for output in cell.get("outputs", []))
+    assert f"{len(ict_model.mean_shape)} vertices" in said
+    assert re.search(r"left of the way to the target: \d+% \d+%", said)
 
 
 # GNM: a generated file.
