@@ -39,6 +39,7 @@ WINGS = {
     "show": (
         {"attack_panels", "explorer"},
         {"flipbooks", "live", "pictures", "predictions", "viewer"},
+        {"still"},
     ),
     "studio": (
         {"build", "learn", "session"},
