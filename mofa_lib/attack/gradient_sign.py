@@ -97,7 +97,7 @@ def check_epsilon(epsilon: float) -> None:
 def prepared(
     images: Float[Tensor, "B 3 H W"], epsilon: float
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"]]:
-    """What every attack begins with: a copy of the pictures, `precise`, and its `box`.
+    """What `pgd`, `apgd`, `square` and `nes` begin with: a copy of the pictures and its `box`.
 
     Raises:
         TypeError: the images are no floating-point tensor.
