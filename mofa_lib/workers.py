@@ -43,8 +43,9 @@ def each(
 ) -> None:
     """Call a function for many arguments and keep every result as soon as it is there.
 
-    After an error nothing new is begun. What workers have begun and finish is kept, then the error
-    is raised.
+    After an error the other jobs are called off, and it is raised when none is left. What is kept
+    already stays; processes here also finish and keep what they have begun, which Dask and Slurm
+    call off.
 
     Args:
         function: one that a worker can import, or unpickle.

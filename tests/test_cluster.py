@@ -54,10 +54,18 @@ def test_a_worker_with_another_library_is_refused(scheduler, cache, sines, monke
         Parts("test", connect(scheduler), size=2)("sine", sines, 7)
 
 
-def write_notebook(path):
+def write_notebook(path, runs):
+    """Its run 13 stops with an error, as soon as the runs 2 and 3 are kept in a folder."""
     parameters = 'a: int = 1\nout: str = ""'
-    work = 'import os\nfrom pathlib import Path\nif a == 13:\n    raise ValueError("Thirteen!")\n'
-    work += 'Path(out, "found.json").write_text(\'{"square": \' + str(a * a) + "}")'
+    work = f"""
+import time
+from pathlib import Path
+while a == 13 and not all(Path({str(runs)!r}, f"a={{n}}", "run.ipynb").exists() for n in (2, 3)):
+    time.sleep(0.1)
+if a == 13:
+    raise ValueError("Thirteen!")
+Path(out, "found.json").write_text('{{"square": ' + str(a * a) + "}}")
+"""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     notebook.cells = [nbformat.v4.new_code_cell(source) for source in (parameters, work)]
@@ -68,7 +76,7 @@ def write_notebook(path):
 @pytest.mark.parametrize("where", ["scheduler", "workers"])
 def test_a_sweep_is_shared_out(where, scheduler, tmp_path):
     """A run with an error is named, and the others are there."""
-    write_notebook(tmp_path / "tiny.ipynb")
+    write_notebook(tmp_path / "tiny.ipynb", tmp_path / "sweep" / "runs")
     command = [str(tmp_path / "tiny.ipynb"), str(tmp_path / "sweep"), "-p", "a", "2", "3", "13"]
     with pytest.raises(SystemExit, match="The run a=13 stopped: ValueError: Thirteen! See .*unfin"):
         main([*command, f"--{where}", {"scheduler": scheduler, "workers": "2"}[where]])
