@@ -44,15 +44,17 @@ def absolute(folder: Path) -> Path:
 
 
 @contextmanager
-def writing_to_cache(size: int) -> Iterator[None]:
-    """Say in a sentence why something cannot be written to the cache, and what to do.
+def writing_to(folder: Path, size: int) -> Iterator[None]:
+    """Say in a sentence why something cannot be written to a folder, and what to do.
 
     Args:
+        folder: in the cache, or one that somebody has chosen.
         size: what all of it takes, bytes.
     Raises:
         OSError: the disk is full, or the folder is not for writing.
     """
-    folder = cache_folder()
+    is_cache = folder.is_relative_to(cache_folder())
+    other = "set MOFA_CACHE to a folder" if is_cache else "choose a folder"
     try:
         yield
     except OSError as error:
@@ -60,13 +62,13 @@ def writing_to_cache(size: int) -> Iterator[None]:
             there = next(place for place in (folder, *folder.parents) if place.exists())
             free = shutil.disk_usage(there).free
             raise OSError(
-                f"The disk is full: the cache {folder} needs {size / 1e6:.1f} MB and has "
-                f"{free / 1e6:.1f} MB. Make room, or set MOFA_CACHE to a folder with more."
+                f"The disk is full: the folder {folder} needs {size / 1e6:.1f} MB and has "
+                f"{free / 1e6:.1f} MB. Make room, or {other} with more."
             ) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise type(error)(
-                f"The cache {folder} cannot be written ({os.strerror(error.errno)}): "
-                "set MOFA_CACHE to a folder of your own."
+                f"The folder {folder} cannot be written ({os.strerror(error.errno)}): "
+                f"{other} of your own."
             ) from None
         raise
 

@@ -73,7 +73,7 @@ def rows(indices: Indices, count: int) -> Int[Tensor, " B"]:
         return every[indices]
     try:
         given = indices.cpu() if isinstance(indices, Tensor) else torch.as_tensor(np.array(indices))
-    except TypeError:
+    except (TypeError, ValueError):  # of other things, of lists in lists
         given = torch.empty(0, 0)  # refused below
     if given.ndim == 1 and not len(given):
         return every[:0]
@@ -95,12 +95,16 @@ def as_colours(values: Tensor | np.ndarray) -> Float[Tensor, "..."]:
     """Pictures or colours on the CPU as float32, without a graph; 8-bit ones are divided by 255.
 
     Raises:
-        TypeError: they are no tensor and no array.
+        TypeError: they are no tensor and no array, or whole numbers of another type than uint8.
         ValueError: some are not finite.
     """
     values = _tensor(values)
     if not isinstance(values, Tensor):
         raise TypeError(f"Colours are a tensor or an array, got {type(values).__name__}.")
+    if not values.is_floating_point() and values.dtype not in (torch.uint8, torch.bool):
+        raise TypeError(
+            f"Colours are floats, or 8-bit numbers as uint8, got {values.dtype}: what is white?"
+        )
     values = values.detach().cpu()
     values = values.float() / 255 if values.dtype == torch.uint8 else values.float()
     check_finite("Colours", values)

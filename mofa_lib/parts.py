@@ -21,7 +21,7 @@ from mofa_lib.artifacts import (
     load_tensors,
     save_json,
     save_tensors,
-    writing_to_cache,
+    writing_to,
 )
 from mofa_lib.inputs import whole
 from mofa_lib.notebooks import executed_cells
@@ -85,7 +85,7 @@ class Parts:
         """With how many threads each part is computed: those that the first attempt had."""
         note = self.folder / "threads.json"
         if not note.is_file():
-            with writing_to_cache(0):
+            with writing_to(self.folder, 0):
                 save_json(note, {"threads": torch.get_num_threads()})
         return json.loads(note.read_text(encoding="utf8"))["threads"]
 
@@ -125,7 +125,7 @@ class Parts:
                         "their processors has bfloat16. Take workers of the same kind."
                     )
                 about |= {"names": list(made[which])}  # a file sorts them, tables keep their order
-                with writing_to_cache(sum(x.nbytes for x in made[which].values())):
+                with writing_to(self.folder, sum(x.nbytes for x in made[which].values())):
                     save_tensors(self._file(name, *which), made[which], about)
                 bar.update()
 

@@ -75,7 +75,8 @@ def rasterize(
         Fragments; `barycentric` and `depth` are differentiable in `screen`. Exact ties go to the
         lowest index; where two depths differ by less than float32 can tell, either may win.
     Raises:
-        ValueError: `screen` or `faces` do not have the shapes above.
+        TypeError: `size` is no whole number.
+        ValueError: it is 0 or less, or `screen` or `faces` do not have the shapes above.
     Examples:
         >>> import torch
         >>> from mofa_lib.raster import rasterize
@@ -90,7 +91,8 @@ def rasterize(
     if screen.ndim != 3 or screen.shape[-1] != 3 or faces.ndim != 2 or faces.shape[-1] != 3:
         shapes = f"{tuple(screen.shape)} and {tuple(faces.shape)}"
         raise ValueError(f"rasterize needs screen (B, V, 3) and faces (F, 3), got {shapes}.")
-    height, width = size if isinstance(size, tuple) else 2 * [whole("size", size, 1)]
+    sides = size if isinstance(size, tuple) else (size, size)
+    height, width = (whole("size", side, 1) for side in sides)
     planes = screen.movedim(-1, 0).contiguous()  # (3, B, V): x, y, depth
     triangles = faces.T.contiguous()  # (3, F)
     face = _visibility(planes.detach(), triangles, height, width, cull_backfaces, opaque)
@@ -131,8 +133,9 @@ def interpolate(
     at_corners = planes.index_select(1, corners.view(-1)).view(channels, 3, -1)  # (C, 3, P)
     mixed = [u * a + v * b + w * c for a, b, c in at_corners]
 
-    canvas = values.new_zeros(channels, face.numel())  # (C, B·H·W)
-    canvas.index_copy_(1, pixels, torch.stack(mixed))
+    mixed = torch.stack(mixed)  # (C, P)
+    canvas = mixed.new_zeros(channels, face.numel())  # (C, B·H·W)
+    canvas.index_copy_(1, pixels, mixed)
     return canvas.view(channels, *face.shape).movedim(0, -1)
 
 

@@ -196,16 +196,18 @@ for options in ("rw", "ro"):
 
 
 @pytest.mark.skipif(not shutil.which("unshare"), reason="Linux has it")
-def test_a_full_disk_and_a_foreign_one_are_sentences(tmp_path):
+def test_a_full_disk_and_a_foreign_one_are_sentences(tmp_path, monkeypatch):
     script = 'mount -t tmpfs tmpfs "$1" -o size=64k && exec "$0" -c "$2" "$1"'
     command = ["unshare", "-rm", "sh", "-c", script, sys.executable, str(tmp_path), DRAW]
     ran = subprocess.run(command, capture_output=True, text=True)
     if "mount" in ran.stderr or "unshare" in ran.stderr:
         pytest.skip(f"Nothing can be mounted here: {ran.stderr}")
+    monkeypatch.setenv("MOFA_CACHE", str(tmp_path))
+    place = PhotoSession("test", 64, 0, 32, 1, True).cache.folder
     assert ran.stdout.splitlines() == [
-        f"The disk is full: the cache {tmp_path} needs 0.3 MB and has 0.1 MB. "
+        f"The disk is full: the folder {place} needs 0.3 MB and has 0.1 MB. "
         "Make room, or set MOFA_CACHE to a folder with more.",
-        f"The cache {tmp_path} cannot be written (Read-only file system): "
+        f"The folder {place} cannot be written (Read-only file system): "
         "set MOFA_CACHE to a folder of your own.",
     ]
 

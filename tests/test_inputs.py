@@ -117,6 +117,7 @@ def test_one_index_keeps_the_batch_axis(faces, tiny_model, one):
         ("a", TypeError, "Indices are whole numbers"),
         (None, TypeError, "Indices are whole numbers"),
         ([[0, 1]], TypeError, "Indices are whole numbers"),
+        ([[0], [1, 2]], TypeError, "Indices are whole numbers"),
         ([True], IndexError, "A mask needs 4 truth values, got 1"),
         ([4], IndexError, "There are 4 faces; there is no face 4"),
         ([-5], IndexError, "There are 4 faces; there is no face -5"),
@@ -386,6 +387,11 @@ def test_8_bit_pictures_and_colours_are_shown_as_they_are(tiny_model, tmp_path, 
 def test_what_cannot_be_shown_is_named(shape):
     with pytest.raises(ValueError, match=r"The row 'a' needs pictures \(B, 3, H, W\), got one of"):
         show.grid({"a": torch.zeros(shape)})
+
+
+def test_whole_numbers_of_many_bits_are_no_colours(images):
+    with pytest.raises(TypeError, match=r"8-bit numbers as uint8, got torch.int64"):
+        show.grid({"a": (255 * images).long()})
 
 
 # What is handed out

@@ -205,3 +205,7 @@ def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, see
     monkeypatch.setenv("MOFA_CACHE", str(tmp_path / "file"))
     with pytest.raises(OSError, match="cannot be written .*set MOFA_CACHE to a folder of your own"):
         Parts("test")("seen", seen, 7)
+    monkeypatch.setenv("MOFA_CACHE", str(tmp_path / "cache"))
+    own = tmp_path / "file" / "parts"
+    with pytest.raises(OSError, match=f"The folder {own}.* cannot be written .*: choose a folder"):
+        Parts("test", folder=own)("seen", seen, 7)

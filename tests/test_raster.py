@@ -340,6 +340,22 @@ def test_interpolation_reproduces_what_is_linear_in_space():
     assert not at[~hit].any()
 
 
+def test_values_may_be_less_precise_than_the_geometry():
+    screen, faces = double_scene()
+    found = rasterize(screen, faces, (6, 7), cull_backfaces=False)
+    values = torch.rand(1, 8, 2, generator=torch.Generator().manual_seed(0))
+    drawn = interpolate(found, faces, values)
+    assert drawn.dtype == torch.float64
+    assert drawn.equal(interpolate(found, faces, values.double()))
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4, -1), 0])
+def test_no_picture_is_without_pixels(size):
+    screen, faces = double_scene()
+    with pytest.raises(ValueError, match="whole number size ≥ 1 is needed"):
+        rasterize(screen, faces, size)
+
+
 @pytest.mark.parametrize(
     ("screen", "faces"),
     [((5, 3), (2, 3)), ((1, 5, 2), (2, 3)), ((1, 5, 3), (2, 4)), ((1, 5, 3), (3,))],

@@ -104,13 +104,13 @@ class FaceCache:
                 path.unlink(missing_ok=True)
 
     def write(self, start: int, **rows: np.ndarray) -> None:
-        """Keep one part: rows for every array.
+        """Keep one part: as many rows for every array as it has there.
 
         They are not written through the memory map, which a full disk would break with a signal.
         """
         for name, array in self.open("r").items():
             place = array[start : start + self.part]
-            given = np.broadcast_to(rows[name], place.shape).astype(place.dtype)
+            given = rows[name].astype(place.dtype).reshape(place.shape)
             with (self.folder / f"{name}.npy").open("r+b") as file:
                 file.seek(array.offset + start * array.strides[0])
                 file.write(given.tobytes())

@@ -140,7 +140,7 @@ def _irradiance(
         around = wrap * bare
         reached = ((cosine + around) / (1 + around)).clamp(min=0)
         lit.append(light.lamps[:, None, :, channel] @ reached)  # (B, 1, P)
-    return (light.sky[..., None] + torch.cat(lit, 1) * (0.35 + 0.65 * open_sky)) * open_sky
+    return light.with_sky(torch.cat(lit, 1), open_sky)
 
 
 def _strand_or_gap(strands: Strands) -> Callable[[Tensor, Tensor], Tensor]:

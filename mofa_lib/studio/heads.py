@@ -6,7 +6,6 @@ and ancestry, with local changes of its features. Used in chapter 3 and by `Rend
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,8 +62,8 @@ class HeadShapes:
         actions: names of the facial actions.
     """
 
-    def __init__(self, path: Path = HEADS):
-        tensors, metadata = load_tensors(path)
+    def __init__(self):
+        tensors, metadata = load_tensors(HEADS)
         self.triangles: Int[Tensor, "G 3"] = tensors["faces"].long()
         self.model_vertices: Int[Tensor, " V"] = tensors["model_vertices"].long()
         self.landmarks: Int[Tensor, " 68"] = tensors["landmarks"].long()
@@ -100,7 +99,7 @@ class HeadShapes:
         return torch.from_numpy(self._finer[1])
 
     def average(self, phenotype: Phenotype) -> Float[Tensor, "H 3"]:
-        """The average head of such people, mm, where MakeHuman puts it."""
+        """The average head of such people, mm, not aligned to the mean head."""
         near = closeness([phenotype])  # (1, 26)
         weights = (near * self._corners + 1 - self._corners).prod(1)  # (M,)
         moved = (weights @ self._projection) @ self._person_shapes  # (3H,)

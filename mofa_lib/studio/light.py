@@ -83,12 +83,14 @@ class Light:
     def irradiance(
         self, normals: Float[Tensor, "B 3 P"], open_sky: Tensor | float = 1.0
     ) -> Float[Tensor, "B 3 P"]:
-        """Linear irradiance by Lambert's law.
-
-        A surface that sees less of the sky gets less of all light.
-        """
+        """Linear irradiance by Lambert's law."""
         cosine = (self.directions @ normals).clamp(min=0)  # (B, L, P)
-        lit = self.lamps.mT @ cosine  # (B, 3, P)
+        return self.with_sky(self.lamps.mT @ cosine, open_sky)
+
+    def with_sky(
+        self, lit: Float[Tensor, "B 3 P"], open_sky: Tensor | float
+    ) -> Float[Tensor, "B 3 P"]:
+        """Irradiance by all lamps and the sky: who sees less of it gets less of all light."""
         return (self.sky[..., None] + lit * (0.35 + 0.65 * open_sky)) * open_sky
 
     def highlights(

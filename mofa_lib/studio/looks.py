@@ -5,7 +5,6 @@ All of it was made by the MakeHuman community; `mofa_lib.studio.build.looks` pac
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -56,13 +55,13 @@ class Looks:
     lashes: dict[str, Sheet]
 
 
-def load_looks(path: Path = LOOKS) -> Looks:
+def load_looks() -> Looks:
     """The looks that the library ships.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing or damaged.
     """
-    tensors, about = load_tensors(path)
+    tensors, about = load_tensors(LOOKS)
 
     def sheet(name: str) -> Sheet:
         return Sheet(

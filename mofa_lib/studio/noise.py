@@ -7,6 +7,7 @@ from scipy import ndimage
 from mofa_lib.studio.atlas import COLUMNS, ROWS
 
 GRAINS = (0.7, 1.5, 3, 6)  # standard deviations of noise, texels
+WAVES = 24  # whose sum is a smooth field
 
 
 def smooth_field(
@@ -14,7 +15,6 @@ def smooth_field(
     rng: np.random.Generator,
     amplitude: float,
     scale: float,
-    waves: int = 24,
 ) -> Float[np.ndarray, " P"]:
     """A smooth random field at points (mm), nearly mirror-symmetric about x = 0.
 
@@ -27,9 +27,9 @@ def smooth_field(
     folded = points * np.array([0.06, 1, 1], np.float32)  # (P, 3)
     folded[:, 0] += np.abs(points[:, 0])
 
-    phase = folded @ rng.normal(0, 1 / scale, (3, waves)).astype(np.float32)  # (P, waves)
-    phase += rng.uniform(0, 2 * np.pi, waves).astype(np.float32)
-    return amplitude * np.sqrt(2 / waves) * np.cos(phase).sum(1)
+    phase = folded @ rng.normal(0, 1 / scale, (3, WAVES)).astype(np.float32)  # (P, W)
+    phase += rng.uniform(0, 2 * np.pi, WAVES).astype(np.float32)
+    return amplitude * np.sqrt(2 / WAVES) * np.cos(phase).sum(1)
 
 
 class NoiseBank:

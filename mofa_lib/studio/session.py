@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mofa_lib.artifacts import cache_folder, writing_to_cache
+from mofa_lib.artifacts import cache_folder, writing_to
 from mofa_lib.processes import alone, cores, end_after
 from mofa_lib.studio.cache import FaceCache
 from mofa_lib.studio.casting import Person
@@ -101,7 +101,8 @@ class PhotoSession:
         """
         if not self.cache.missing():
             return
-        with writing_to_cache(self.cache.size), alone(self.cache.folder, "These faces are drawn"):
+        folder, size = self.cache.folder, self.cache.size
+        with writing_to(folder, size), alone(folder, "These faces are drawn"):
             missing = self.cache.missing()
             if missing:
                 self._draw_all(missing)
