@@ -71,11 +71,11 @@ def test_teachers_are_sent_to_what_is_there():
 
 
 def test_every_week_has_a_chapter_and_an_exercise_of_it():
-    course = TEACHING.partition("twelve weeks\n")[2]
+    course = TEACHING.partition("thirteen weeks\n")[2]
     weeks = re.findall(
         r"^\| (\d+) \| \{ref\}`(ch-[\w-]+)` \| \{ref\}`ex-(\d\d)-", course, re.MULTILINE
     )
-    assert [int(week) for week, *_ in weeks] == list(range(1, 13))
+    assert [int(week) for week, *_ in weeks] == list(range(1, 14))
     for _, label, exercise in weeks:
         assert library_pages.labels()[int(exercise)] == label
 
