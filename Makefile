@@ -138,7 +138,7 @@ model: $(MAKEHUMAN)  ## rebuild the shipped heads, looks and face model from the
 rebuild-check: $(READY)  ## see that the shipped heads and face model are what `make model` makes (10 minutes)
 	$(BIN)/python -m tests.rebuild $(wildcard $(MAKEHUMAN))
 
-photographs: $(READY)  ## try attack, detector and defence on your photographs, one a person: make photographs PHOTOS=FOLDER (10 minutes)
+photographs: $(READY)  ## try attack, detector and defence on your photographs, one a person: make photographs PHOTOS=FOLDER (half an hour)
 	@test -d "$(PHOTOS)" || { echo "Name the folder of your photographs: make photographs PHOTOS=FOLDER" >&2; exit 1; }
 	@mkdir -p _build/results
 	$(BIN)/papermill book/photographs.ipynb _build/results/photographs.ipynb --cwd _build/results \
@@ -148,7 +148,7 @@ results: $(READY)  ## recompute the result files: runs the chapters that make th
 	@mkdir -p _build/results
 	set -e; for chapter in 06_mofa $(JUDGED); do \
 	    case $$chapter in 06*) frozen=;; 13*) frozen="$(FROZEN) 250";; \
-	    smaller*|asked*) frozen="$(FROZEN) 100";; *) frozen="$(FROZEN) 500";; esac; \
+	    smaller*|asked*|more*) frozen="$(FROZEN) 100";; *) frozen="$(FROZEN) 500";; esac; \
 	    $(BIN)/papermill book/$$chapter.ipynb _build/results/$$chapter.ipynb --cwd _build/results \
 	        -p live True -p profile $(MOFA_PROFILE) $$frozen -p out $(CURDIR)/mofa_lib/shipped/results; \
 	done

@@ -1,4 +1,4 @@
-"""The numbers behind a verdict, as a row of a result file keeps them. Used in chapters 10 to 13.
+"""The numbers behind a verdict, as a row of a result file keeps them. Used on pages with verdicts.
 
 The row's other fields say in words what the paper claims, what was found, and the verdict; how many
 pairs stand behind the numbers, and what made them, the file says. The page of verdicts draws it.
@@ -15,7 +15,7 @@ class Point(TypedDict):
 
     Attributes:
         name: what tells it from the other points of its row: a budget, a group of the code, …
-        ours: the estimate, and where it has one, both ends of its 95 % interval.
+        ours: the estimate, and where it has one, both ends of its interval.
         rival: the same of what the rule compares it with, where that is an estimate as well.
         paper: the paper's number for the same quantity, where it gives one.
         bound: what the rule compares it with, where that is a number: the least share, no effect.

@@ -40,12 +40,13 @@ def place(number: float, axis: Sequence[float]) -> str:
 def heading(quantity: str, axis: Sequence[float]) -> str:
     """The name of an axis, and the numbers at its ticks."""
     numbers = "".join(f'<text x="{place(x, axis)}" y="13">{signed(x)}</text>' for x in axis)
-    return f'<div class="axis"><b>{quantity}</b><svg aria-hidden="true">{numbers}</svg></div>'
+    shown = f"<b>{escape(quantity)}</b>"
+    return f'<div class="axis">{shown}<svg aria-hidden="true">{numbers}</svg></div>'
 
 
 def summary(row: dict, axis: Sequence[float]) -> str:
     """What is always seen of a row: claim, verdict, and the marks, or our finding without any."""
-    rival = f"<small>■ {row['rival']}</small>" if row["rival"] else ""
+    rival = f"<small>■ {escape(row['rival'])}</small>" if row["rival"] else ""
     claim = f"<span>{escape(row['claim'])}</span> <strong>{row['verdict']}</strong>{rival}"
     if row["points"]:
         names = "<br>".join(escape(point["name"]) for point in row["points"])

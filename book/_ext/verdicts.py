@@ -135,7 +135,14 @@ class VerdictCount(_FromResults):
         claims = {(name, row["rule"]) for name, row in found}
         words = Counter(row["verdict"] for _, row in found)
         counted = ", ".join(f"{n} *{word}*" for word, n in words.most_common())
-        return self.parsed(f"{len(found)} verdicts on {len(claims)} claims: {counted}.")
+        ours = sum(row["paper"].startswith("not in the paper") for _, row in found)
+        early = sum(load_result(name)["seed"] != FROZEN_SEED for name, _ in found)
+        said = (
+            f"{len(found)} verdicts on {len(claims)} claims: {counted}. A claim has one for each "
+            "reading of ε, attack and autoencoder on which it was tried. "
+            f"{ours} are on questions that the paper does not ask."
+        )
+        return self.parsed(said + (f" {early} come from runs of development." if early else ""))
 
 
 def _raw(html: str) -> nodes.raw:
