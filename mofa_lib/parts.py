@@ -1,6 +1,6 @@
 """An experiment on many pairs in parts, each kept as soon as it is there, here or by workers.
 
-Used in chapters 10 to 13.
+Used in chapters 6 and 10 to 13.
 """
 
 import hashlib
