@@ -199,7 +199,8 @@ def test_results_can_be_recomputed(name, switch, tmp_path):
     older = {"commit"} - set(shipped)  # a file of before 30 November 2026 names none
     assert [key for key in result if key not in older] == list(shipped)
     assert f"-p {switch} True" in result["command"]
-    assert list(result["data"]) == list(shipped["data"])
+    newer = {"no recogniser"} - set(shipped["data"])  # the first edition's ablation has no such row
+    assert [key for key in result["data"] if key not in newer] == list(shipped["data"])
 
 
 @every_notebook
