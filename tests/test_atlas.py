@@ -68,3 +68,27 @@ def test_vertices_read_where_they_lie(shapes, places):
     skin = (shapes.regions["eyes"] + shapes.regions["mouth"]) == 0
     wrong = (read - shapes.mean).norm(dim=1)[skin]
     assert wrong.median() < 0.3
+
+
+def test_a_vertex_on_a_seam_reads_at_its_last_place(shapes):
+    """Whatever the number of threads: the face model is learnt from what is read here."""
+    last = {}  # vertex → its place in the atlas
+    corners = zip(
+        shapes.triangles.flatten().tolist(), shapes.texture_coordinates.flatten(0, 1), strict=True
+    )
+    for vertex, place in corners:
+        last[vertex] = place
+    expected = torch.stack([last[vertex] for vertex in sorted(last)])
+
+    rows, columns = torch.arange(ROWS) + 0.5, torch.arange(COLUMNS) + 0.5
+    across, down = torch.meshgrid(columns / COLUMNS, rows / ROWS, indexing="xy")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        read = texture_at_vertices(torch.stack([across, down]), shapes)[sorted(last)]
+    finally:
+        torch.set_num_threads(before)
+    # Near the edge of the atlas the average is not about the place.
+    inside = ((expected > 0.01) & (expected < 0.99)).all(1)
+    assert inside.sum() > 1000
+    torch.testing.assert_close(read[inside], expected[inside], rtol=0, atol=1e-4)

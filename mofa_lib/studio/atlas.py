@@ -109,9 +109,10 @@ def texture_at_vertices(
     texture: Float[Tensor, "C R S"], shapes: HeadShapes
 ) -> Float[Tensor, "H C"]:
     """A texture averaged around each vertex: what vertex colours can show of it."""
-    # A vertex on a seam has several places in the atlas; any of them will do.
-    places = torch.zeros(len(shapes.mean), 2)  # (H, 2)
-    places[shapes.triangles.flatten()] = shapes.texture_coordinates.flatten(0, 1)
+    # A vertex on a seam has several places in the atlas. NumPy takes the last one; of torch's
+    # threads now this one would win, now that.
+    places = np.zeros((len(shapes.mean), 2), np.float32)  # (H, 2)
+    places[shapes.triangles.flatten().numpy()] = shapes.texture_coordinates.flatten(0, 1).numpy()
     blurred = F.avg_pool2d(texture[None], 5, 1, padding=2, count_include_pad=False)
-    grid = 2 * places[None, None] - 1  # (1, 1, H, 2)
+    grid = 2 * torch.from_numpy(places)[None, None] - 1  # (1, 1, H, 2)
     return F.grid_sample(blurred, grid, align_corners=False)[0, :, 0].T
